@@ -1,0 +1,78 @@
+"""What a hop wants done, in the imperative. A shell performs it, and says how it went as an event."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from cascade.messages import Answer, Decision, Key, Question
+
+
+class Wanted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """An effect."""
+
+
+class RunStage(Wanted, frozen=True, gc=False):
+    """Run one stage on a batch. Answered by `Predicted` or `RunFailed` with the same `run`."""
+
+    run: int
+    task: str
+    release: str
+    stage: str
+    questions: tuple[Question, ...]
+
+
+class AskAbove(Wanted, frozen=True, gc=False):
+    """Send a question to the hop above. Answered by `Sent`, later perhaps by `Answered`."""
+
+    question: Question
+
+
+class Reply(Wanted, frozen=True, gc=False):
+    """Give an answer to the one who asked."""
+
+    back: str
+    answer: Answer
+
+
+class Keep(Wanted, frozen=True, gc=False):
+    """Write a question to the spool. Answered by `Kept`."""
+
+    question: Question
+    back: str
+    sync: bool
+
+
+class Remember(Wanted, frozen=True, gc=False):
+    """Record a final answer before it is given. Answered by `Remembered`."""
+
+    key: Key
+    answer: Answer
+
+
+class Forget(Wanted, frozen=True, gc=False):
+    """The question ended and needs no record: take it out of the spool."""
+
+    key: Key
+
+
+class RecordDecision(Wanted, frozen=True, gc=False):
+    """Count what this hop decided of a question: once per question and hop."""
+
+    question: Question
+    decision: Decision
+    stage: str
+    label: str
+
+
+class RecordAudit(Wanted, frozen=True, gc=False):
+    """Count an audit: whether the hop above agreed, or None where it gave no answer to compare with."""
+
+    task: str
+    verdict: str
+    probability: float
+    agreed: bool | None
+
+
+Effect: TypeAlias = RunStage | AskAbove | Reply | Keep | Remember | Forget | RecordDecision | RecordAudit

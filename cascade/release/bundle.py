@@ -1,0 +1,210 @@
+"""The manifests of bundles and releases: what is delivered, as it is described on disk.
+
+A bundle is one folder: `manifest.json` and the files that it names, each with its size and SHA-256.
+A release is one folder: `release.json` and one bundle per tier, each named with the digest of its manifest.
+The digest of a manifest is the SHA-256 of its bytes, so a release digest fixes every byte below it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from cascade.errors import BundleRejected
+from cascade.release.ladder import GateSpec
+
+FORMAT = 1
+MANIFEST_FILE, RELEASE_FILE = "manifest.json", "release.json"
+MAX_MANIFEST_BYTES = 1 << 20
+TIERS = ("edge", "fog", "cloud")
+
+Tier: TypeAlias = Literal["edge", "fog", "cloud"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a manifest."""
+
+
+class FileEntry(Described, frozen=True):
+    """A file of the bundle, beside its manifest."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+class Normalise(Described, frozen=True, tag_field="feature", tag="normalise"):
+    """`(x - subtract) / divide`, as float32."""
+
+    subtract: float = 0.0
+    divide: float = 1.0
+
+
+Feature: TypeAlias = Normalise
+
+
+class InputSpec(Described, frozen=True):
+    """One input of the model: which tensor of the question feeds it, and what is done to it first."""
+
+    tensor: str
+    shape: tuple[Annotated[int, msgspec.Meta(ge=1)], ...]
+    """Of one sample, without the batch."""
+    dtype: str = "float32"
+    """Of the tensor in the question. What the model itself wants is read from the model."""
+    model_input: str = ""
+    """Empty: the model's only input."""
+    features: tuple[Feature, ...] = ()
+
+
+class OutputSpec(Described, frozen=True):
+    """How the model's output becomes a prediction."""
+
+    kind: Literal["classes", "estimate", "anomaly", "detections"]
+    tensor: str = ""
+    """Empty: the model's only output (of detections: boxes, scores and `labels` by those names)."""
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    spread_tensor: str = ""
+    """Of an estimate: the output that holds the spreads; empty: the second half of the values."""
+    limit: float = 0.5
+    """Of an anomaly score: from here on it is one."""
+
+
+class Costs(Described, frozen=True):
+    """What one sample costs, from which joules are estimated where nothing measures them."""
+
+    multiply_adds: Count = 0
+    bits: Literal[8, 16, 32] = 32
+    bytes_moved: Count = 0
+
+
+class StageSpec(Described, frozen=True):
+    """One model of the bundle."""
+
+    name: Name
+    file: str
+    format: Name
+    """A backend's name: onnx, tflite, scripted."""
+    inputs: Annotated[tuple[InputSpec, ...], msgspec.Meta(min_length=1)]
+    output: OutputSpec
+    labels: tuple[str, ...] = ()
+    max_batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
+    costs: Costs = Costs()
+
+
+class Requirements(Described, frozen=True):
+    """What a machine must have to run the bundle."""
+
+    memory_bytes: Count = 0
+    runtime: str = ""
+    """Least version of this package, as `0.1`."""
+
+
+class Lineage(Described, frozen=True):
+    """Where a bundle comes from."""
+
+    made_by: str = ""
+    made_from: tuple[str, ...] = ()
+    note: str = ""
+
+
+class BundleManifest(Described, frozen=True):
+    """One tier's artefact for one task."""
+
+    format: int
+    name: Name
+    task: Name
+    tier: Tier
+    stages: Annotated[tuple[StageSpec, ...], msgspec.Meta(min_length=1)]
+    files: dict[str, FileEntry]
+    requirements: Requirements = Requirements()
+    lineage: Lineage = Lineage()
+
+
+class BundleRef(Described, frozen=True):
+    """A bundle, by its folder inside the release and the digest of its manifest."""
+
+    folder: str
+    digest: Sha256
+
+
+class StageGate(Described, frozen=True):
+    """The gate of one stage of one tier."""
+
+    tier: Tier
+    stage: Name
+    gate: GateSpec
+
+
+class ReleaseManifest(Described, frozen=True):
+    """One bundle per tier for a task, and the gates of the whole ladder, computed together."""
+
+    format: int
+    name: Name
+    task: Name
+    bundles: dict[Tier, BundleRef]
+    gates: tuple[StageGate, ...]
+
+
+Manifest = TypeVar("Manifest", BundleManifest, ReleaseManifest)
+
+
+def digest_of(manifest: bytes) -> str:
+    return sha256(manifest).hexdigest()
+
+
+def read_bundle_manifest(raw: bytes, where: str) -> BundleManifest:
+    """The manifest of a bundle, or `BundleRejected` with the place and what was expected there."""
+    manifest = _decoded(raw, where, _bundle_decoder)
+    names = [stage.name for stage in manifest.stages]
+    if len(set(names)) != len(names):
+        raise BundleRejected(f"{where}: two stages have one name")
+    for stage in manifest.stages:
+        if stage.file not in manifest.files:
+            raise BundleRejected(f"{where}: stage {stage.name} wants {stage.file!r}, which is not among the files")
+    for path in manifest.files:
+        _check_inside(path, where)
+    return manifest
+
+
+def read_release_manifest(raw: bytes, where: str) -> ReleaseManifest:
+    """The manifest of a release, or `BundleRejected`."""
+    manifest = _decoded(raw, where, _release_decoder)
+    for reference in manifest.bundles.values():
+        _check_inside(reference.folder, where)
+    gated = [(entry.tier, entry.stage) for entry in manifest.gates]
+    if len(set(gated)) != len(gated):
+        raise BundleRejected(f"{where}: a stage has two gates")
+    return manifest
+
+
+def write_manifest(manifest: BundleManifest | ReleaseManifest) -> bytes:
+    """The bytes of a manifest: the same for the same manifest, and readable by people."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"
+
+
+_bundle_decoder = msgspec.json.Decoder(BundleManifest)
+_release_decoder = msgspec.json.Decoder(ReleaseManifest)
+
+
+def _decoded(raw: bytes, where: str, decoder: msgspec.json.Decoder[Manifest]) -> Manifest:
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BundleRejected(f"{where}: {len(raw)} bytes, more than {MAX_MANIFEST_BYTES}")
+    try:
+        manifest = decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleRejected(f"{where}: {error}") from error
+    if manifest.format != FORMAT:
+        raise BundleRejected(f"{where}: format {manifest.format}; this version reads format {FORMAT}")
+    return manifest
+
+
+def _check_inside(path: str, where: str) -> None:
+    """A manifest names files beside itself, and nothing else on this machine."""
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
+        raise BundleRejected(f"{where}: {path!r} is not a path inside the bundle")
