@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from cascade.errors import IllegalTransition
 
 Event = TypeVar("Event", contravariant=True)
-Effect = TypeVar("Effect", covariant=True)
+Effect = TypeVar("Effect")
 State = TypeVar("State")
 Trigger = TypeVar("Trigger")
 

@@ -57,6 +57,12 @@ class Forget(Wanted, frozen=True, gc=False):
     key: Key
 
 
+class Park(Wanted, frozen=True, gc=False):
+    """Memory is short, and this question is safe in the spool: it is read again when there is room above."""
+
+    key: Key
+
+
 class RecordDecision(Wanted, frozen=True, gc=False):
     """Count what this hop decided of a question: once per question and hop."""
 
@@ -75,4 +81,4 @@ class RecordAudit(Wanted, frozen=True, gc=False):
     agreed: bool | None
 
 
-Effect: TypeAlias = RunStage | AskAbove | Reply | Keep | Remember | Forget | RecordDecision | RecordAudit
+Effect: TypeAlias = RunStage | AskAbove | Reply | Keep | Remember | Forget | Park | RecordDecision | RecordAudit

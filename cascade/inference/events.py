@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from cascade.release.ladder import Ladder
 from cascade.messages import Answer, Energy, Key, Prediction, Question
+from cascade.release.ladder import Ladder
 
 
 class Happened(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -49,6 +49,14 @@ class Remembered(Happened, frozen=True, gc=False):
     """A final answer is recorded (or cannot be: then it is given all the same)."""
 
     key: Key
+
+
+class Evicted(Happened, frozen=True, gc=False):
+    """The spool was over its bounds and gave this question up. It comes without its payload, which is gone."""
+
+    question: Question
+    back: str
+    reason: str
 
 
 class BadSample(msgspec.Struct, frozen=True, gc=False, tag="bad_sample"):
@@ -131,6 +139,6 @@ class Ticked(Happened, frozen=True, gc=False):
 
 
 Event: TypeAlias = (
-    Asked | Kept | Remembered | Predicted | RunFailed | Answered | Sent | Received | Unsendable
+    Asked | Kept | Remembered | Evicted | Predicted | RunFailed | Answered | Sent | Received | Unsendable
     | LinkUp | LinkLost | PeerFaulted | LadderInstalled | Ticked
 )  # fmt: skip
