@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from cascade.messages import Answer, Decision, Key, Question
+from cascade.messages import Answer, Decision, Key, Outcome, Question
 
 
 class Wanted(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -30,7 +30,7 @@ class AskAbove(Wanted, frozen=True, gc=False):
 
 
 class Reply(Wanted, frozen=True, gc=False):
-    """Give an answer to the one who asked."""
+    """Give an answer to the one who asked. A final one ends the question: only then may a spool forget it."""
 
     back: str
     answer: Answer
@@ -51,12 +51,6 @@ class Remember(Wanted, frozen=True, gc=False):
     answer: Answer
 
 
-class Forget(Wanted, frozen=True, gc=False):
-    """The question ended and needs no record: take it out of the spool."""
-
-    key: Key
-
-
 class Park(Wanted, frozen=True, gc=False):
     """Memory is short, and this question is safe in the spool: it is read again when there is room above."""
 
@@ -72,6 +66,14 @@ class RecordDecision(Wanted, frozen=True, gc=False):
     label: str
 
 
+class RecordUndecided(Wanted, frozen=True, gc=False):
+    """Count a question that ended here before this hop decided anything: refused, or expired."""
+
+    question: Question
+    outcome: Outcome
+    reason: str
+
+
 class RecordAudit(Wanted, frozen=True, gc=False):
     """Count an audit: whether the hop above agreed, or None where it gave no answer to compare with."""
 
@@ -81,4 +83,6 @@ class RecordAudit(Wanted, frozen=True, gc=False):
     agreed: bool | None
 
 
-Effect: TypeAlias = RunStage | AskAbove | Reply | Keep | Remember | Forget | Park | RecordDecision | RecordAudit
+Effect: TypeAlias = (
+    RunStage | AskAbove | Reply | Keep | Remember | Park | RecordDecision | RecordUndecided | RecordAudit
+)

@@ -1,0 +1,151 @@
+"""What a hop can't answer climbs: whether to ask above now, what the hop above says, and what if it says nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cascade.inference.audit import Audits
+from cascade.inference.effects import AskAbove, Effect
+from cascade.inference.events import Durability
+from cascade.inference.replying import Replying
+from cascade.inference.uplink import Uplink
+from cascade.inference.waiting import Guess, Waiting, WaitingRoom
+from cascade.messages import LOWEST_PRIORITY, Answer, Key, Outcome, Question
+
+
+class Climbing:
+    """The way up and the way back. `uplink` is None at the top: then nothing climbs."""
+
+    def __init__(
+        self, uplink: Uplink, room: WaitingRoom, replying: Replying, audits: Audits, out: list[Effect]
+    ) -> None:
+        self.uplink = uplink
+        self.room = room
+        self.replying = replying
+        self.audits = audits
+        self.out = out
+
+    def climb(self, waiting: Waiting, now: float) -> None:
+        question = waiting.question
+        if waiting.durability is Durability.BATCHED and not waiting.kept and waiting.wants_corrections:
+            self.replying.keep(waiting, sync=False)
+        self.uplink.want(waiting.key, question.priority, question.payload_bytes)
+        blocked = self.uplink.blocked(now)
+        if blocked:
+            self.without_above(waiting, blocked)
+
+    def without_above(self, waiting: Waiting, reason: str) -> None:
+        """Nobody can be asked now. Who wants corrections is told so far; who has no guess waits for its deadline."""
+        if waiting.guess is None:
+            return
+        if not waiting.wants_corrections:
+            self.replying.end_without_above(waiting, reason)
+        elif waiting.given is None:
+            self.replying.provisionally(waiting, reason)
+
+    def ask(self, now: float) -> None:
+        """Send up who may go now."""
+        for key in self.uplink.next_asks(now):
+            audited = self.audits.question(key)
+            waiting = self.room.get(key)
+            if waiting is not None:
+                self.out.append(AskAbove(self._onward(waiting, now)))
+                patience = now + self.uplink.settings.answer_within_s
+                self.uplink.give_up_at(key, min(patience, waiting.deadline) if waiting.deadline > now else patience)
+            elif audited is not None:
+                self.out.append(AskAbove(_as_audit(audited, self.replying.settings.audit_within_s)))
+                self.uplink.give_up_at(key, now + self.replying.settings.audit_within_s)
+            else:
+                self.uplink.done(key)
+
+    def _onward(self, waiting: Waiting, now: float) -> Question:
+        ms_left = (waiting.deadline - now) * 1000.0 - self.uplink.settings.reserve_ms
+        return msgspec.structs.replace(
+            waiting.question,
+            ms_left=max(0.0, ms_left),
+            age_ms=waiting.age_ms(now),
+            keep_ms=max(0.0, (waiting.keep_until - max(now, waiting.deadline)) * 1000.0),
+            stage="",
+        )
+
+    def answered(self, answer: Answer, now: float) -> None:
+        key = answer.key
+        if key in self.audits:
+            self.out.append(self.audits.settle(answer))
+            self.uplink.succeeded(key)
+            self.uplink.done(key)
+            return
+        waiting = self.room.get(key)
+        if waiting is None:
+            return  # It ended here meanwhile: the answer that was given stands.
+        if answer.outcome in (Outcome.ANSWERED, Outcome.DROPPED):
+            self.uplink.succeeded(key)
+            self._pass_on(waiting, answer)
+        else:
+            self._turned_away(waiting, answer, now)
+
+    def _pass_on(self, waiting: Waiting, answer: Answer) -> None:
+        if answer.prediction is not None:
+            waiting.guess = Guess(answer.prediction, answer.label, answer.tier, answer.trail)
+        if answer.provisional:
+            if waiting.wants_corrections:
+                # The hop above goes on waiting for us: its final answer takes this one's place.
+                self.replying.give(waiting, _with_trail(waiting, answer))
+            return
+        self.replying.end(waiting, _with_trail(waiting, answer))
+
+    def _turned_away(self, waiting: Waiting, answer: Answer, now: float) -> None:
+        """A provisional expiry says only that the hop above has nothing yet; a refusal may say when to come back."""
+        if answer.provisional:
+            self.uplink.succeeded(waiting.key)
+            return
+        retry_ms = answer.retry_ms
+        if answer.outcome is Outcome.REFUSED and retry_ms is not None:
+            if answer.reason == "overloaded":
+                self.uplink.refused(waiting.key, now)
+            else:
+                self.uplink.succeeded(waiting.key)
+            self.uplink.pause(waiting.key, now + retry_ms / 1000.0)
+            if now + retry_ms / 1000.0 >= waiting.keep_until:
+                self.replying.end_without_above(waiting, f"above_{answer.reason}")
+            return
+        self.uplink.succeeded(waiting.key)
+        if answer.outcome is Outcome.EXPIRED and waiting.wants_corrections and now < waiting.keep_until:
+            self.uplink.pause(waiting.key, now + self.uplink.settings.ask_again_s)
+            return
+        self.replying.end_without_above(waiting, f"above_{answer.reason}")
+
+    def unsendable(self, key: Key, reason: str) -> None:
+        if key in self.audits:
+            self.out.append(self.audits.missed(key))
+            self.uplink.done(key)
+            return
+        waiting = self.room.get(key)
+        if waiting is not None:
+            self.replying.end_without_above(waiting, reason)
+
+    def link_lost(self) -> None:
+        """Who asked and waits: those with a guess are told so far; the rest wait for the link, or for their deadline."""
+        lost = self.uplink.link_lost()
+        for key in lost:
+            waiting = self.room.get(key)
+            if waiting is not None:
+                self.without_above(waiting, "link_down")
+
+    def tick(self, now: float) -> None:
+        self.uplink.overdue(now)
+        for key, record in self.audits.overdue(now):
+            self.uplink.done(key)
+            self.out.append(record)
+
+
+def _with_trail(waiting: Waiting, answer: Answer) -> Answer:
+    """As ours: what it is to the one below is said by its own life here."""
+    trail = waiting.trail() + answer.trail
+    return msgspec.structs.replace(answer, trail=trail, correction=False, repeated=False, retry_ms=None)
+
+
+def _as_audit(question: Question, within_s: float) -> Question:
+    return msgspec.structs.replace(
+        question, audit=True, priority=LOWEST_PRIORITY, ms_left=within_s * 1000.0, keep_ms=0.0, stage=""
+    )

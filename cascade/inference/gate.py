@@ -1,0 +1,95 @@
+"""A gate reads a prediction and says: answer, climb, or drop. What it can't read climbs."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Protocol
+
+from cascade.errors import BundleRejected
+from cascade.inference.gates import GATES
+from cascade.messages import (
+    PREDICTION_KINDS,
+    AnomalyScore,
+    ClassScores,
+    Decision,
+    Prediction,
+    Verdict,
+)
+from cascade.release.ladder import LadderStage
+
+
+class Measure(Protocol):
+    """What a kind of gate is: a number read from a prediction, and on which side of the threshold it is sure."""
+
+    reads: tuple[type[Prediction], ...]
+    needs_threshold: bool
+    sure_below: bool
+    """True where a small number means sure (entropy, spread)."""
+
+    def of(self, prediction: Prediction) -> float: ...
+
+
+UNREADABLE = Decision(Verdict.CLIMB, "unreadable")
+
+
+class Gate:
+    """The gate of one stage: its measure, its threshold, and what it drops."""
+
+    def __init__(self, stage: LadderStage) -> None:
+        spec = stage.gate
+        measure = GATES.get(spec.name)
+        if measure is None:
+            raise BundleRejected(f"stage {stage.name}: no gate {spec.name!r}; there are {', '.join(sorted(GATES))}")
+        if stage.kind not in PREDICTION_KINDS:
+            known = ", ".join(sorted(PREDICTION_KINDS))
+            raise BundleRejected(f"stage {stage.name}: no prediction of kind {stage.kind!r}; there are {known}")
+        self.reads = PREDICTION_KINDS[stage.kind]
+        if self.reads not in measure.reads:
+            raise BundleRejected(f"stage {stage.name}: the gate {spec.name} can't read {stage.kind} predictions")
+        if measure.needs_threshold and (spec.threshold is None or isnan(spec.threshold)):
+            raise BundleRejected(f"stage {stage.name}: the gate {spec.name} needs a threshold")
+        missing = [label for label in spec.drop if label not in possible_labels(stage)]
+        if missing:
+            raise BundleRejected(f"stage {stage.name}: no labels {', '.join(missing)} to drop")
+        self.stage = stage
+        self.measure = measure
+        self.threshold = spec.threshold if measure.needs_threshold else None
+        self.drop = frozenset(spec.drop)
+
+    def decide(self, prediction: Prediction) -> Decision:
+        if not self._fits(prediction):
+            return UNREADABLE
+        value = self.measure.of(prediction)
+        if not self._sure(value):
+            return Decision(Verdict.CLIMB, "unsure", value, self.threshold)
+        if self.drop and label_of(self.stage, prediction) in self.drop:
+            return Decision(Verdict.DROP, "nothing_here", value, self.threshold)
+        return Decision(Verdict.ANSWER, "sure", value, self.threshold)
+
+    def _fits(self, prediction: Prediction) -> bool:
+        if type(prediction) is not self.reads or not prediction.readable():
+            return False
+        labels = self.stage.labels
+        return not (labels and isinstance(prediction, ClassScores) and len(prediction.scores) != len(labels))
+
+    def _sure(self, value: float) -> bool:
+        """Asked so that NaN is never sure: every comparison with it is false."""
+        if self.threshold is None:
+            return value >= 1.0
+        return value <= self.threshold if self.measure.sure_below else value >= self.threshold
+
+
+def possible_labels(stage: LadderStage) -> tuple[str, ...]:
+    return ANOMALY_LABELS if stage.kind == "anomaly" else stage.labels
+
+
+def label_of(stage: LadderStage, prediction: Prediction) -> str:
+    """The word for what was predicted; empty where there is none."""
+    if isinstance(prediction, ClassScores) and stage.labels and len(prediction.scores) == len(stage.labels):
+        return stage.labels[prediction.best]
+    if isinstance(prediction, AnomalyScore):
+        return ANOMALY_LABELS[prediction.anomalous]
+    return ""
+
+
+ANOMALY_LABELS = ("normal", "anomaly")

@@ -1,0 +1,29 @@
+"""`confidence`: sure when the most likely reading is likely enough."""
+
+from __future__ import annotations
+
+from cascade.messages import AnomalyScore, ClassScores, Detections, Prediction
+
+
+class Confidence:
+    reads: tuple[type[Prediction], ...] = (ClassScores, AnomalyScore, Detections)
+    needs_threshold = True
+    sure_below = False
+
+    def of(self, prediction: Prediction) -> float:
+        match prediction:
+            case ClassScores(scores):
+                return max(scores)
+            case AnomalyScore():
+                return _distance_from_limit(prediction)
+            case Detections(found, nothing):
+                # Surest only if each thing found is sure and nothing else can be there: a missed one climbs.
+                return min([nothing, *(one.score for one in found)])
+        return float("nan")
+
+
+def _distance_from_limit(prediction: AnomalyScore) -> float:
+    """0 on the limit, 1 at the far end of its side."""
+    if prediction.anomalous:
+        return (prediction.score - prediction.limit) / (1.0 - prediction.limit)
+    return (prediction.limit - prediction.score) / prediction.limit

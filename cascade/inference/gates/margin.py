@@ -1,0 +1,19 @@
+"""`margin`: sure when the best class is far enough ahead of the second."""
+
+from __future__ import annotations
+
+from cascade.messages import ClassScores, Prediction
+
+
+class Margin:
+    reads: tuple[type[Prediction], ...] = (ClassScores,)
+    needs_threshold = True
+    sure_below = False
+
+    def of(self, prediction: Prediction) -> float:
+        if not isinstance(prediction, ClassScores):
+            return float("nan")
+        if len(prediction.scores) == 1:
+            return abs(2.0 * prediction.scores[0] - 1.0)  # one score stands for yes and no
+        second, best = sorted(prediction.scores)[-2:]
+        return best - second

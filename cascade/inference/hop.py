@@ -1,0 +1,191 @@
+"""A hop: the same machine at the edge, in the fog and in the cloud, composed of ladders, waiting room and uplink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cascade.inference.audit import Audits, Dice
+from cascade.inference.climbing import Climbing
+from cascade.inference.effects import Effect
+from cascade.inference.events import (
+    Answered,
+    Asked,
+    Durability,
+    Event,
+    Evicted,
+    Kept,
+    LadderInstalled,
+    LinkLost,
+    LinkUp,
+    Predicted,
+    Remembered,
+    RunFailed,
+    Sent,
+    Ticked,
+    Unsendable,
+)
+from cascade.inference.replying import HopSettings, Replying
+from cascade.inference.uplink import Uplink, UplinkSettings
+from cascade.inference.waiting import Waiting, WaitingRoom
+from cascade.inference.weigh import Ladders, Weighing
+from cascade.messages import Decision, Step, Verdict
+
+
+class Hop:
+    """Events in, effects out. What the hop above knows better it asks; whatever happens, the one who asked hears in time."""
+
+    def __init__(self, settings: HopSettings, uplink: UplinkSettings | None = None) -> None:
+        self.settings = settings
+        dice = Dice(settings.seed, settings.node)
+        self._now = 0.0
+        self._out: list[Effect] = []
+        self.room = WaitingRoom(settings.max_open, settings.max_keep_ms)
+        self.ladders = Ladders(settings.node, settings.tier, topmost=uplink is None)
+        self.audits = Audits(settings.audit_share, settings.max_audits, dice)
+        self.uplink = Uplink(uplink, dice) if uplink is not None else None
+        self._replying = Replying(settings, self.room, self.uplink, self.audits, self._out)
+        self._climbing: Climbing | None = None
+        if self.uplink is not None:
+            self._climbing = Climbing(self.uplink, self.room, self._replying, self.audits, self._out)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Asked: self._asked,
+            Kept: self._kept,
+            Remembered: lambda event: self._replying.remembered(event.key),
+            Evicted: lambda event: self._replying.evicted(event),
+            Predicted: self._predicted,
+            RunFailed: self._run_failed,
+            Ticked: lambda event: self._ticked(),
+            LadderInstalled: lambda event: self.ladders.install(event.ladder),
+        }
+        if self._climbing is not None:
+            self._handlers |= self._link_handlers(self._climbing)
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        self._now = max(now, self._now)  # a clock that jumps back must not give time back
+        handler = self._handlers.get(type(event))
+        if handler is not None:  # what only the metrics care about is none of the hop's business
+            handler(event)
+        if self._climbing is not None:
+            self._climbing.ask(self._now)
+        effects = self._out.copy()
+        self._out.clear()
+        return effects
+
+    @property
+    def wakes_at(self) -> float | None:
+        if self.ladders.ready:
+            return self._now
+        times = [self.room.alarms.next_at, self.audits.next_at]
+        if self.uplink is not None:
+            times.append(self.uplink.wakes_at(self._now))
+        return min((time for time in times if time is not None), default=None)
+
+    def _link_handlers(self, climbing: Climbing) -> dict[type, Callable[[Any], None]]:
+        return {
+            Answered: lambda event: climbing.answered(event.answer, self._now),
+            Sent: self._sent,
+            Unsendable: lambda event: climbing.unsendable(event.key, event.reason),
+            LinkUp: lambda event: climbing.uplink.link_up(),
+            LinkLost: lambda event: climbing.link_lost(),
+        }
+
+    def _asked(self, event: Asked) -> None:
+        question, replying = event.question, self._replying
+        if replying.repeats(event):
+            return
+        if question.ms_left <= 0.0 and question.keep_ms <= 0.0:
+            replying.turn_away(question, event.back, "too_late")
+        elif self.uplink is None and not self.ladders.knows(question.task):
+            replying.turn_away(question, event.back, "unknown_task")
+        elif not replying.make_room(event, self._now):
+            replying.turn_away(question, event.back, "overloaded", retry_ms=self.settings.retry_ms)
+        else:
+            self._accept(event)
+
+    def _accept(self, event: Asked) -> None:
+        waiting = self.room.enter(event, self._now)
+        if event.durability is Durability.SYNCED and not event.restored:
+            waiting.holding = True
+            self._replying.keep(waiting, sync=True)
+        else:
+            self._begin(waiting)
+
+    def _kept(self, event: Kept) -> None:
+        waiting = self.room.get(event.key)
+        if waiting is None:
+            return
+        waiting.kept = event.durable
+        if waiting.holding:
+            waiting.holding = False
+            self._begin(waiting)
+
+    def _begin(self, waiting: Waiting) -> None:
+        rung = self.ladders.entry(waiting.question)
+        if rung is not None:
+            self.ladders.enqueue(waiting, rung)
+            return
+        waiting.steps.append(self._passing())
+        self._climb(waiting, Decision(Verdict.CLIMB, "no_stage_here"), "")
+
+    def _passing(self) -> Step:
+        settings = self.settings
+        return Step(
+            node=settings.node, tier=settings.tier, stage="", model="", verdict=Verdict.CLIMB, reason="no_stage_here"
+        )
+
+    def _predicted(self, event: Predicted) -> None:
+        for weighing in self.ladders.weigh(event, self.room.get):
+            self._follow(weighing)
+
+    def _run_failed(self, event: RunFailed) -> None:
+        for weighing in self.ladders.failed(event, self.room.get):
+            self._follow(weighing)
+
+    def _follow(self, weighing: Weighing) -> None:
+        waiting, rung, decision = weighing.waiting, weighing.rung, weighing.decision
+        if decision is None:
+            self._replying.refuse(waiting, "bad_input")
+        elif decision.verdict is not Verdict.CLIMB:
+            self._replying.decide(waiting, decision, rung.stage.name)
+            self._replying.settle(waiting, decision, self._now)
+        elif rung.above is not None:
+            self.ladders.enqueue(waiting, rung.above)
+        else:
+            self._climb(waiting, decision, rung.stage.name)
+
+    def _climb(self, waiting: Waiting, decision: Decision, stage: str) -> None:
+        if self._climbing is None:
+            self._replying.end_without_above(waiting, decision.reason)
+            return
+        self._replying.decide(waiting, decision, stage)
+        self._climbing.climb(waiting, self._now)
+
+    def _sent(self, event: Sent) -> None:
+        if self.uplink is None or not event.questions:
+            return
+        self.uplink.sent(event.questions, event.bytes)
+        for key in event.questions:
+            waiting = self.room.get(key)
+            if waiting is not None:
+                waiting.uplink_bytes += event.bytes // len(event.questions)
+
+    def _ticked(self) -> None:
+        if self._climbing is not None:
+            self._climbing.tick(self._now)
+        for key in self.room.alarms.due(self._now):
+            waiting = self.room.get(key)
+            if waiting is not None:
+                self._due(waiting)
+        self._out.extend(self.ladders.runs(self.room.get))
+
+    def _due(self, waiting: Waiting) -> None:
+        """Its deadline, or the end of the time for which a late answer is wanted."""
+        if self._now < waiting.keep_until:
+            if waiting.given is None:
+                self._replying.provisionally(waiting, "deadline")
+            self.room.alarms.set(waiting.key, waiting.keep_until)
+        elif waiting.capped:
+            self._replying.refuse(waiting, "not_kept_longer", retry_ms=self.settings.retry_ms)
+        else:
+            self._replying.end_without_above(waiting, "gave_up" if waiting.wants_corrections else "deadline")

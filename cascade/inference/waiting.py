@@ -1,0 +1,222 @@
+"""A question's life in a hop: open, perhaps provisional, then final, expired or refused."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+
+import msgspec
+
+from cascade.inference.alarms import Alarms
+from cascade.inference.events import Asked, Durability
+from cascade.machine import Transitions
+from cascade.messages import (
+    HIGHEST_PRIORITY,
+    Answer,
+    Key,
+    Outcome,
+    Prediction,
+    Question,
+    Step,
+    Word,
+)
+
+
+class Life(StrEnum):
+    OPEN = "open"
+    PROVISIONAL = "provisional"
+    FINAL = "final"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+
+
+class Given(StrEnum):
+    """What was given to the one who asked: the trigger of each change."""
+
+    PROVISIONAL = "provisional answer"
+    FINAL = "final answer"
+    EXPIRY = "expiry"
+    REFUSAL = "refusal"
+
+
+LIVES = Transitions(
+    {
+        (Life.OPEN, Given.PROVISIONAL): Life.PROVISIONAL,
+        (Life.OPEN, Given.FINAL): Life.FINAL,
+        (Life.OPEN, Given.EXPIRY): Life.EXPIRED,
+        (Life.OPEN, Given.REFUSAL): Life.REFUSED,
+        (Life.PROVISIONAL, Given.PROVISIONAL): Life.PROVISIONAL,
+        (Life.PROVISIONAL, Given.FINAL): Life.FINAL,
+        (Life.PROVISIONAL, Given.EXPIRY): Life.EXPIRED,
+        (Life.PROVISIONAL, Given.REFUSAL): Life.REFUSED,
+    }
+)
+
+_GIVEN = {
+    Outcome.ANSWERED: Given.FINAL,
+    Outcome.DROPPED: Given.FINAL,
+    Outcome.EXPIRED: Given.EXPIRY,
+    Outcome.REFUSED: Given.REFUSAL,
+}
+
+
+class Guess(Word, frozen=True, gc=False):
+    """The best prediction so far, and whose it is."""
+
+    prediction: Prediction
+    label: str
+    tier: str
+    steps_above: tuple[Step, ...] = ()
+
+
+class Waiting:
+    """One question that this hop has accepted and not ended."""
+
+    __slots__ = (
+        "arrived_at",
+        "backs",
+        "capped",
+        "deadline",
+        "decided",
+        "durability",
+        "given",
+        "guess",
+        "holding",
+        "keep_until",
+        "kept",
+        "key",
+        "life",
+        "question",
+        "stage_index",
+        "steps",
+        "uplink_bytes",
+    )
+
+    def __init__(self, asked: Asked, now: float, max_keep_ms: float) -> None:
+        self.question: Question = asked.question
+        self.key: Key = asked.question.key
+        self.backs: list[str] = [asked.back]
+        self.arrived_at = now
+        self.deadline = now + asked.question.ms_left / 1000.0
+        self.keep_until = self.deadline + min(asked.question.keep_ms, max_keep_ms) / 1000.0
+        self.capped = asked.question.keep_ms > max_keep_ms
+        """The question would wait longer than this hop does: it is sent back to be asked again."""
+        self.durability: Durability = asked.durability
+        self.kept = asked.restored
+        self.holding = False
+        """Waits for its own record on disk before anything is done about it."""
+        self.life: Life = Life.PROVISIONAL if asked.restored and now >= self.deadline else Life.OPEN
+        self.given: Answer | None = None
+        self.guess: Guess | None = None
+        self.steps: list[Step] = []
+        self.stage_index = 0
+        self.decided = False
+        self.uplink_bytes = 0
+
+    @property
+    def wants_corrections(self) -> bool:
+        return self.keep_until > self.deadline
+
+    def age_ms(self, now: float) -> float:
+        return self.question.age_ms + (now - self.arrived_at) * 1000.0
+
+    def give(self, answer: Answer) -> Answer:
+        """Move on in life by this answer, which becomes a correction where a provisional one was given before."""
+        corrects = self.life is Life.PROVISIONAL and not answer.provisional
+        self.life = LIVES.after(self.life, Given.PROVISIONAL if answer.provisional else _GIVEN[answer.outcome])
+        self.given = msgspec.structs.replace(answer, correction=True) if corrects else answer
+        return self.given
+
+    def answer(self, outcome: Outcome, reason: str, *, provisional: bool = False) -> Answer:
+        """An answer of this hop, with its best guess: of a question that is dropped, expired or refused too."""
+        question, guess = self.question, self.guess
+        return Answer(
+            id=question.id,
+            device=question.device,
+            digest=question.digest,
+            stream=question.stream,
+            sequence=question.sequence,
+            task=question.task,
+            release=question.release,
+            outcome=outcome,
+            reason=reason,
+            prediction=guess.prediction if guess else None,
+            label=guess.label if guess else "",
+            tier=guess.tier if guess else "",
+            provisional=provisional,
+            trail=self.trail() + (guess.steps_above if guess else ()),
+        )
+
+    def trail(self) -> tuple[Step, ...]:
+        if self.uplink_bytes and self.steps:
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], bytes_up=self.uplink_bytes)
+        return tuple(self.steps)
+
+
+def refusal(question: Question, reason: str, retry_ms: float | None, outcome: Outcome = Outcome.REFUSED) -> Answer:
+    """The answer to a question that was never accepted."""
+    return Answer(
+        id=question.id,
+        device=question.device,
+        digest=question.digest,
+        stream=question.stream,
+        sequence=question.sequence,
+        task=question.task,
+        release=question.release,
+        outcome=outcome,
+        reason=reason,
+        retry_ms=retry_ms,
+    )
+
+
+class WaitingRoom:
+    """All that are open, bounded; who may give way when it is full; and when each has something due."""
+
+    def __init__(self, max_open: int, max_keep_ms: float) -> None:
+        self.max_open = max_open
+        self.max_keep_ms = max_keep_ms
+        self.alarms = Alarms()
+        self._open: dict[Key, Waiting] = {}
+        self._by_priority: list[dict[Key, None]] = [{} for _ in range(HIGHEST_PRIORITY + 1)]
+        self._parkable: deque[Key] = deque()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def get(self, key: Key) -> Waiting | None:
+        return self._open.get(key)
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= self.max_open
+
+    def enter(self, asked: Asked, now: float) -> Waiting:
+        waiting = Waiting(asked, now, self.max_keep_ms)
+        self._open[waiting.key] = waiting
+        self._by_priority[waiting.question.priority][waiting.key] = None
+        self.alarms.set(waiting.key, waiting.deadline if waiting.life is Life.OPEN else waiting.keep_until)
+        return waiting
+
+    def leave(self, waiting: Waiting) -> None:
+        del self._open[waiting.key]
+        del self._by_priority[waiting.question.priority][waiting.key]
+        self.alarms.cancel(waiting.key)
+
+    def may_park(self, waiting: Waiting) -> None:
+        """It has had its provisional answer, and is safe on disk: memory need not hold it."""
+        if len(self._parkable) <= 2 * self.max_open:
+            self._parkable.append(waiting.key)
+
+    def to_park(self) -> Waiting | None:
+        while self._parkable:
+            waiting = self._open.get(self._parkable.popleft())
+            if waiting is not None and waiting.kept and waiting.life is Life.PROVISIONAL:
+                return waiting
+        return None
+
+    def to_shed(self, priority: int) -> Waiting | None:
+        """The least valuable, if it is worth less than a newcomer of this priority."""
+        for lowest in range(priority):
+            for key in self._by_priority[lowest]:
+                return self._open[key]
+        return None

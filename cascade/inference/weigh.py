@@ -1,0 +1,165 @@
+"""The ladders of a hop: which stage a question goes to, which batch runs next, what the gates say of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from cascade.inference.batch import StageQueue
+from cascade.inference.effects import RunStage
+from cascade.inference.events import BadSample, Predicted, RunFailed
+from cascade.inference.gate import Gate, label_of
+from cascade.inference.waiting import Guess, Waiting
+from cascade.messages import Decision, Key, Prediction, Question, Step, Verdict
+from cascade.release.ladder import Ladder, LadderStage
+
+
+class Rung:
+    """A stage of an installed ladder, with its gate and those who wait for it."""
+
+    def __init__(self, ladder: Ladder, stage: LadderStage, above: Rung | None) -> None:
+        self.task, self.release = ladder.task, ladder.release
+        self.stage = stage
+        self.gate = Gate(stage)
+        self.queue = StageQueue(stage.max_batch)
+        self.above = above
+
+
+class Weighing(msgspec.Struct, frozen=True, gc=False):
+    """What came of one question in a run: a decision, or the asker's mistake."""
+
+    waiting: Waiting
+    rung: Rung
+    decision: Decision | None
+    mistake: str = ""
+
+
+class Ladders:
+    """Present ladder and the one before, per task. Batches are named by a number that the engine room gives back."""
+
+    def __init__(self, node: str, tier: str, topmost: bool) -> None:
+        self._node, self._tier, self._topmost = node, tier, topmost
+        self._present: dict[str, str] = {}
+        self._rungs: dict[tuple[str, str], list[Rung]] = {}
+        self._running: dict[int, tuple[Rung, tuple[Key, ...]]] = {}
+        self._busy: list[Rung] = []
+        self._last_run = 0
+
+    def install(self, ladder: Ladder) -> None:
+        """Make it the present one. Gates that can't be raise before anything has changed."""
+        rungs: list[Rung] = []
+        for stage in reversed(ladder.stages):
+            rungs.insert(0, Rung(ladder, stage, rungs[0] if rungs else None))
+        before = self._present.get(ladder.task)
+        for task, release in list(self._rungs):
+            if task == ladder.task and release not in (before, ladder.release):
+                del self._rungs[task, release]
+        self._present[ladder.task] = ladder.release
+        self._rungs[ladder.task, ladder.release] = rungs
+
+    def knows(self, task: str) -> bool:
+        return task in self._present
+
+    def entry(self, question: Question) -> Rung | None:
+        """Where a question enters. A release that is not here gives way to the present one: the trail names its model."""
+        rungs = self._rungs.get((question.task, question.release))
+        if rungs is None:
+            rungs = self._rungs.get((question.task, self._present.get(question.task, "")), [])
+        if question.stage:
+            return next((rung for rung in rungs if rung.stage.name == question.stage), rungs[0] if rungs else None)
+        return rungs[0] if rungs else None
+
+    def enqueue(self, waiting: Waiting, rung: Rung, *, alone: bool = False) -> None:
+        if alone:
+            rung.queue.add_alone(waiting.key)
+        else:
+            rung.queue.add(waiting.key, waiting.question.priority)
+        if rung.queue.size == 1:
+            self._busy.append(rung)
+
+    @property
+    def ready(self) -> bool:
+        return any(rung.queue.ready for rung in self._busy)
+
+    def runs(self, open_one: Callable[[Key], Waiting | None]) -> Iterator[RunStage]:
+        """A batch for each stage that has none under way. Who has left meanwhile is left out."""
+        for rung in list(self._busy):
+            while rung.queue.ready:
+                batch = tuple(waiting for key in rung.queue.next_batch() if (waiting := open_one(key)) is not None)
+                if batch:
+                    yield self._run(rung, batch)
+            if not rung.queue.size:
+                self._busy.remove(rung)
+
+    def _run(self, rung: Rung, batch: tuple[Waiting, ...]) -> RunStage:
+        self._last_run += 1
+        rung.queue.running = self._last_run
+        self._running[self._last_run] = (rung, tuple(waiting.key for waiting in batch))
+        questions = tuple(waiting.question for waiting in batch)
+        return RunStage(self._last_run, rung.task, rung.release, rung.stage.name, questions)
+
+    def weigh(self, event: Predicted, open_one: Callable[[Key], Waiting | None]) -> Iterator[Weighing]:
+        rung, keys = self._finished(event.run)
+        joules = event.joules / len(keys)
+        for key, result in zip(keys, event.results, strict=True):
+            waiting = open_one(key)
+            if waiting is None:
+                continue
+            if isinstance(result, BadSample):
+                yield Weighing(waiting, rung, None, result.reason)
+                continue
+            decision = self._decide(rung, waiting, result)
+            waiting.steps.append(
+                Step(
+                    node=self._node,
+                    tier=self._tier,
+                    stage=rung.stage.name,
+                    model=rung.stage.model,
+                    verdict=decision.verdict,
+                    reason=decision.reason,
+                    confidence=decision.confidence,
+                    threshold=decision.threshold,
+                    ms=event.ms,
+                    joules=joules,
+                    energy=event.energy,
+                )
+            )
+            yield Weighing(waiting, rung, decision)
+
+    def _decide(self, rung: Rung, waiting: Waiting, prediction: Prediction) -> Decision:
+        decision = rung.gate.decide(prediction)
+        if decision.reason == "unreadable":
+            return decision
+        waiting.guess = Guess(prediction, label_of(rung.stage, prediction), self._tier)
+        if decision.verdict is Verdict.CLIMB and self._topmost and rung.above is None:
+            return Decision(Verdict.ANSWER, "nobody_above", decision.confidence, decision.threshold)
+        return decision
+
+    def failed(self, event: RunFailed, open_one: Callable[[Key], Waiting | None]) -> Iterator[Weighing]:
+        """A batch that failed is tried one by one; one that fails alone climbs."""
+        rung, keys = self._finished(event.run)
+        for key in keys:
+            waiting = open_one(key)
+            if waiting is None:
+                continue
+            if len(keys) > 1:
+                self.enqueue(waiting, rung, alone=True)
+                continue
+            decision = Decision(Verdict.CLIMB, "stage_failed")
+            waiting.steps.append(
+                Step(
+                    node=self._node,
+                    tier=self._tier,
+                    stage=rung.stage.name,
+                    model=rung.stage.model,
+                    verdict=decision.verdict,
+                    reason=decision.reason,
+                )
+            )
+            yield Weighing(waiting, rung, decision)
+
+    def _finished(self, run: int) -> tuple[Rung, tuple[Key, ...]]:
+        rung, keys = self._running.pop(run)
+        rung.queue.running = None
+        return rung, keys
