@@ -1,0 +1,44 @@
+"""The settings of the cloud service: what a person writes in its TOML file.
+
+Keys and units are promises. A relative path is relative to the settings file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from cascade.adapters.link_settings import GrpcBelowTable
+from cascade.adapters.settings_tables import (
+    EngineTable,
+    LimitsTable,
+    LogTable,
+    MetricsTable,
+    ModelTable,
+    Name,
+    Table,
+    TaskTable,
+)
+
+
+class ServiceTable(Table, frozen=True, kw_only=True):
+    """Who this service is."""
+
+    name: Name = "cloud"
+    """What the trail of an answer calls it."""
+    state_dir: Path = Path("/var/lib/cascade")
+
+
+class CloudSettings(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    service: ServiceTable = ServiceTable()
+    below: GrpcBelowTable
+    tasks: Annotated[tuple[TaskTable, ...], Meta(min_length=1)]
+    limits: LimitsTable = LimitsTable()
+    engine: EngineTable = EngineTable()
+    model: ModelTable = ModelTable()
+    metrics: MetricsTable = MetricsTable()
+    log: LogTable = LogTable()

@@ -1,0 +1,167 @@
+"""The settings of an edge agent: what a person writes in its TOML file.
+
+Keys and units are promises. A relative path is relative to the settings file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from cascade.adapters.link_settings import MqttAboveTable
+from cascade.adapters.settings_tables import (
+    Amount,
+    AuditTable,
+    Bytes,
+    Count,
+    EngineTable,
+    LimitsTable,
+    LogTable,
+    MetricsTable,
+    Milliseconds,
+    ModelTable,
+    Name,
+    NodeName,
+    Seconds,
+    Table,
+    TaskTable,
+)
+from cascade.inference.events import Durability
+from cascade.messages import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
+from edge_agent.sensors.sensor_settings import SensorTable
+
+
+class DeviceTable(Table, frozen=True, kw_only=True):
+    """Who this device is."""
+
+    name: NodeName
+    """`<site>.<name>`, unique in the fleet, and the name in its certificate or of its MQTT user."""
+    state_dir: Path = Path("/var/lib/cascade")
+    """Where the spool, the models and the journal are kept. Made if it is not there."""
+
+
+class WatchTable(Table, frozen=True, kw_only=True):
+    """When a sample becomes a question. Counted in samples, but for the time between two questions."""
+
+    window: Count = 1
+    """How many samples are looked at together."""
+    step: Count = 1
+    """After how many new samples they are looked at again."""
+    patience: Count = 1
+    """How many such looks in a row must say so before there is a question."""
+    cool_down_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """After a question, for how long there is no other."""
+    pre_roll: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """How many samples from before the first look are part of the question."""
+
+
+class StreamTable(Table, frozen=True, kw_only=True):
+    """One source of samples, and what is asked of them."""
+
+    name: Name
+    task: Annotated[Name, Meta(extra={"names": "tasks"})]
+    """One of `[[tasks]]`."""
+    durability: Durability = Durability.BATCHED
+    """What a crash can take: `memory` all that are open, `batched` the last commit window, `synced` nothing."""
+    deadline_ms: Milliseconds = 1000.0
+    """By then there is an answer, if only a provisional one."""
+    priority: Annotated[int, Meta(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)] = USUAL_PRIORITY
+    """What is worth most is asked first and given up last."""
+    keep_asking_s: Annotated[float, Meta(ge=0, le=366 * 86_400)] = 0.0
+    """For how long after the deadline a better answer from above is still wanted, as a correction."""
+    encoding: Literal["none", "zlib", "zstd"] = "zlib"
+    """How payloads are compressed on their way up."""
+    max_per_s: Amount = 0.0
+    """Questions per second, at most; the others are refused and counted. 0: without limit."""
+    answers: Literal["stdout", "mqtt", "asker"] = "stdout"
+    """Where answers go: a line of JSON each, a topic of the broker, or back to the program that asked by the socket."""
+    watch: WatchTable | None = None
+    """Absent: every sample is a question."""
+    sensor: SensorTable | None = None
+    """Absent: samples come by the ask socket alone."""
+
+
+class SpoolTable(Table, frozen=True, kw_only=True):
+    """Questions on disk: what a stream that is not `memory` can lean on."""
+
+    max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 50)] = 64 * 1024 * 1024
+    """On disk. Over this, the least valuable questions are given up."""
+    max_age_s: Seconds = 7 * 86_400.0
+    """An older question is given up."""
+    commit_every: Count = 32
+    """Of `batched` streams: so many questions share one write that waits for the disk, and spare an SD card."""
+    commit_within_s: Seconds = 0.05
+    """And none waits longer than this for it: what a crash can take."""
+
+
+class AskSocketTable(Table, frozen=True, kw_only=True):
+    """A Unix socket by which programs on this device ask."""
+
+    path: Path
+    group: str = ""
+    """The group that may open it, by name. Absent: that of the agent."""
+    streams: tuple[Annotated[Name, Meta(extra={"names": "streams"})], ...] = ()
+    """Which streams may be asked. Absent: those whose answers go to the asker."""
+    allowed_users: tuple[str, ...] = ()
+    """Users by name or number. Absent: everybody whom the file's mode lets in."""
+    max_clients: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    max_per_s: Amount = 100.0
+    """Questions of one client per second. 0: without limit."""
+    max_bytes: Bytes = 256 * 1024
+    """Of one question."""
+
+
+class JournalTable(Table, frozen=True, kw_only=True):
+    """A record of all that happened, from which every decision can be replayed. It holds the payloads."""
+
+    path: Path
+    max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 50)] = 64 * 1024 * 1024
+
+
+class EdgeSettings(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    device: DeviceTable
+    tasks: Annotated[tuple[TaskTable, ...], Meta(min_length=1)]
+    streams: Annotated[tuple[StreamTable, ...], Meta(min_length=1)]
+    above: MqttAboveTable | None = None
+    """Absent: this device is alone, and answers what it can."""
+    spool: SpoolTable = SpoolTable()
+    ask_socket: AskSocketTable | None = None
+    limits: LimitsTable = LimitsTable()
+    engine: EngineTable = EngineTable()
+    model: ModelTable = ModelTable()
+    audit: AuditTable = AuditTable()
+    metrics: MetricsTable = MetricsTable()
+    log: LogTable = LogTable()
+    journal: JournalTable | None = None
+
+    def mistakes(self) -> list[str]:
+        """What is wrong between tables, each of which is right."""
+        return [
+            f"streams[{index}].{mistake}"
+            for index, stream in enumerate(self.streams)
+            for mistake in self._stream_mistakes(stream)
+        ]
+
+    @property
+    def asked_streams(self) -> tuple[str, ...]:
+        """The streams that the ask socket serves."""
+        if self.ask_socket is None:
+            return ()
+        return self.ask_socket.streams or tuple(stream.name for stream in self.streams if stream.answers == "asker")
+
+    def _stream_mistakes(self, stream: StreamTable) -> list[str]:
+        wrong = []
+        by_socket = stream.name in self.asked_streams
+        if stream.answers == "mqtt" and self.above is None:
+            wrong.append('answers: found "mqtt", which wants a table [above]')
+        if stream.answers == "asker" and not by_socket:
+            wrong.append('answers: found "asker", which wants it among the streams of [ask_socket]')
+        if stream.answers == "asker" and stream.sensor is not None:
+            wrong.append('answers: found "asker", but it is a sensor that asks')
+        if stream.sensor is None and not by_socket:
+            wrong.append("sensor: is missing, expected one, or the stream among those of [ask_socket]")
+        return wrong

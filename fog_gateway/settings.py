@@ -1,0 +1,80 @@
+"""The settings of a fog gateway: what a person writes in its TOML file.
+
+Keys and units are promises. A relative path is relative to the settings file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cascade.adapters.link_settings import GrpcAboveTable, MqttBelowTable
+from cascade.adapters.settings_tables import (
+    AuditTable,
+    Count,
+    EngineTable,
+    LimitsTable,
+    LogTable,
+    MetricsTable,
+    ModelTable,
+    Name,
+    NodeName,
+    Table,
+    TaskTable,
+)
+from cascade.messages import site_of
+
+
+class GatewayTable(Table, frozen=True, kw_only=True):
+    """Who this gateway is."""
+
+    name: NodeName
+    """`<site>.<name>`, unique in the fleet, and the name in its certificate."""
+    site: Name
+    """The site whose devices it serves."""
+    state_dir: Path = Path("/var/lib/cascade")
+
+    def mistakes(self) -> list[str]:
+        if site_of(self.name) != self.site:
+            return [f'name: found "{self.name}", expected one that begins with the site, as "{self.site}.gateway"']
+        return []
+
+
+class StateTable(Table, frozen=True, kw_only=True):
+    """What gateways of one site have in common."""
+
+    kind: Literal["memory"] = "memory"
+    """`memory`: this is the only gateway of its site, or each remembers its own answers."""
+
+
+class DevicesTable(Table, frozen=True, kw_only=True):
+    """What the devices of the site may make this gateway hold."""
+
+    max_devices: Count = 1000
+    """A device beyond these is refused."""
+    max_series_per_device: Count = 200
+    """Of a device's metrics; more are dropped and counted."""
+
+
+class FogSettings(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    gateway: GatewayTable
+    below: MqttBelowTable
+    above: GrpcAboveTable | None = None
+    """Absent: there is no cloud, and what this gateway can't answer stays unanswered."""
+    tasks: tuple[TaskTable, ...] = ()
+    """None: everything climbs."""
+    state: StateTable = StateTable()
+    devices: DevicesTable = DevicesTable()
+    limits: LimitsTable = LimitsTable()
+    engine: EngineTable = EngineTable()
+    model: ModelTable = ModelTable()
+    audit: AuditTable = AuditTable()
+    metrics: MetricsTable = MetricsTable()
+    log: LogTable = LogTable()
+
+    def mistakes(self) -> list[str]:
+        if not self.tasks and self.above is None:
+            return ["tasks: is missing, expected one or more, or a table [above]: nothing could be answered"]
+        return []
