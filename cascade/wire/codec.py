@@ -1,9 +1,9 @@
 """Messages on the wire: `Up`, `Down` and the retained ones. The same bytes go over MQTT and gRPC.
 
 A message with a bad question in it is not thrown away: `decode_up` gives the good questions, and for each bad one its
-fault and, where the question's own name can be read, the refusal that its asker is owed. `decode_questions` is for those
-who want all or nothing: it raises the first fault. Only what is wrong with the message as a whole raises in both:
-too many bytes or words, another version, not protobuf. Fields that are not known here are ignored.
+fault and, where the question's own name can be read, the refusal that its asker is owed. `decode_questions` is for
+those who want all or nothing: it raises the first fault. Only what is wrong with the message as a whole raises in
+both: too many bytes or words, another version, not protobuf. Fields that are not known here are ignored.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from cascade.wire.content import compressed, raw_data
 from cascade.wire.frames import FRAME_BYTES, framed_bytes, read_frame, write_frame
 from cascade.wire.limits import FAULT_KINDS, USUAL, Limits, check_text
 from cascade.wire.question_words import read_question, refusal, write_question
-from cascade.wire.retained import (
-    Presence, Sample, decode_metrics, decode_presence, encode_metrics, encode_presence,
-)  # fmt: skip
+from cascade.wire.retained import Presence, Sample, decode_metrics, decode_presence, encode_metrics, encode_presence
 
 __all__ = [
     "FAULT_KINDS", "Down", "Limits", "Presence", "Sample", "Up", "answer_packs", "compressed", "decode_answers",
-    "decode_down", "decode_metrics", "decode_presence", "decode_questions", "decode_up", "encode_answers", "encode_down",
-    "encode_metrics", "encode_presence", "encode_questions", "encode_up", "packs", "raw_data",
+    "decode_down", "decode_metrics", "decode_presence", "decode_questions", "decode_up", "encode_answers",
+    "encode_down", "encode_metrics", "encode_presence", "encode_questions", "encode_up", "packs", "raw_data",
 ]  # fmt: skip
 
 TOO_LARGE = "too_large"
@@ -64,7 +62,7 @@ def encode_questions(questions: Sequence[Question]) -> bytes:
 
 def decode_up(data: bytes, limits: Limits = USUAL) -> Up:
     frame = read_frame(data, limits.max_message_bytes, limits.max_questions, limits.max_question_bytes)
-    hello = check_text("hello", frame.greeting, limits)
+    hello = check_text("hello", frame.greeting, limits.max_text)
     try:
         return Up(tuple([read_question(word, limits) for word in frame.words]), (), (), hello, frame.heartbeat)
     except PeerError:
@@ -87,7 +85,7 @@ def encode_answers(answers: Sequence[Answer]) -> bytes:
 
 def decode_down(data: bytes, limits: Limits = USUAL) -> Down:
     frame = read_frame(data, limits.max_message_bytes, limits.max_answers, limits.max_answer_bytes)
-    welcome = check_text("welcome", frame.greeting, limits)
+    welcome = check_text("welcome", frame.greeting, limits.max_text)
     answers, faults = [], []
     for word in frame.words:
         try:
@@ -148,7 +146,7 @@ def answer_packs(
     *,
     max_answer_bytes: int = USUAL.max_answer_bytes,
 ) -> Iterator[bytes]:
-    """The answers in as few messages as the bounds allow. One that no message can hold becomes a refusal that says so."""
+    """The answers in as few messages as the bounds allow. What no message can hold becomes a refusal that says so."""
     words: list[bytes] = []
     size = FRAME_BYTES
     for answer in answers:

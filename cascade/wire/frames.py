@@ -42,24 +42,32 @@ def framed_bytes(word: bytes) -> int:
 def write_frame(words: Sequence[bytes], greeting: str = "", heartbeat: int = 0) -> bytes:
     parts = [_VERSION_FIELD]
     for word in words:
-        parts.append(_head(_WORD_TAG, len(word)))
+        parts.append(head(_WORD_TAG, len(word)))
         parts.append(word)
     if greeting:
         encoded = greeting.encode()
-        parts += (_head(_HELLO_TAG, len(encoded)), encoded)
+        parts += (head(_HELLO_TAG, len(encoded)), encoded)
     if heartbeat:
-        parts.append(_head(_PING_TAG, heartbeat))
+        parts.append(head(_PING_TAG, heartbeat))
     return b"".join(parts)
 
 
-def _head(tag: int, number: int) -> bytes:
-    """A one-byte tag and a varint."""
-    head = bytearray((tag,))
+def head(tag: int, number: int) -> bytes:
+    """A one-byte tag and a number, which may be the length of what follows."""
+    if number < 0x80:
+        return bytes((tag, number))
+    if number < 0x4000:
+        return bytes((tag, number & 0x7F | 0x80, number >> 7))
+    return bytes((tag,)) + varint(number)
+
+
+def varint(number: int) -> bytes:
+    written = bytearray()
     while number > 0x7F:
-        head.append(number & 0x7F | 0x80)
+        written.append(number & 0x7F | 0x80)
         number >>= 7
-    head.append(number)
-    return bytes(head)
+    written.append(number)
+    return bytes(written)
 
 
 def read_frame(data: bytes, max_bytes: int, max_words: int, max_word_bytes: int) -> Frame:
@@ -75,15 +83,16 @@ def _walked(data: bytes, max_words: int, max_word_bytes: int) -> Frame:
     words: list[bytes] = []
     version, greeting, heartbeat, others, at, end = 0, b"", 0, 0, 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
-        if tag == _WORD_TAG:
+        if data[at] == _WORD_TAG:
             if len(words) == max_words:
                 raise PeerError("count", f"more than {max_words} words in one message")
-            word, at = _piece(data, at)
-            if len(word) > max_word_bytes:
-                raise PeerError("size", f"a word of {len(word)} bytes, at most {max_word_bytes} are taken")
-            words.append(word)
+            size, at = _varint(data, at + 1)
+            if size > max_word_bytes or size > end - at:
+                raise PeerError("size", f"a word of {size} bytes, {end - at} are there and {max_word_bytes} are taken")
+            words.append(data[at : at + size])
+            at += size
             continue
+        tag, at = _varint(data, at)
         others += 1
         if others > SPARE_FIELDS:
             raise PeerError("count", f"more than {SPARE_FIELDS} fields beside the words")
@@ -104,6 +113,9 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     byte = data[at]
     if byte < 0x80:
         return byte, at + 1
+    second = data[at + 1]
+    if second < 0x80:
+        return byte & 0x7F | second << 7, at + 2
     value, shift = byte & 0x7F, 7
     while shift < 64:
         at += 1

@@ -7,7 +7,6 @@ metric label; its detail may quote the peer, but only a little of it.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 from cascade.errors import PeerError
@@ -65,29 +64,25 @@ def quoted(text: object) -> str:
     return repr(text)[:QUOTED]
 
 
-def check_text(what: str, text: str, limits: Limits) -> str:
+def check_text(what: str, text: str, max_text: int) -> str:
     """Text for people: reasons, labels, versions. Printable, bounded, perhaps empty."""
-    if len(text) > limits.max_text or not text.isprintable():
+    if len(text) > max_text or not text.isprintable():
         raise PeerError("text", f"{what}: {len(text)} characters, {quoted(text)}")
     return text
 
 
-def check_name(what: str, text: str, limits: Limits) -> str:
+def check_name(what: str, text: str, max_text: int) -> str:
     """What may become a part of a topic, a label or a key: as text, and without the characters that MQTT reserves."""
-    if len(text) > limits.max_text or not text.isprintable() or "/" in text or "+" in text or "#" in text:
+    if len(text) > max_text or not text.isprintable() or "/" in text or "+" in text or "#" in text:
         raise PeerError("text", f"{what}: {len(text)} characters, {quoted(text)}")
     return text
 
 
-def check_given(what: str, text: str, limits: Limits) -> str:
+def check_given(what: str, text: str, max_text: int) -> str:
     """A name that can't be left out."""
     if not text:
         raise PeerError("text", f"{what}: empty")
-    return check_name(what, text, limits)
-
-
-check_known_name = lru_cache(maxsize=4096)(check_name)
-"""For names that come again and again: a hit costs a third. A flood of new ones only empties the cache."""
+    return check_name(what, text, max_text)
 
 
 def check_amount(what: str, number: float) -> float:

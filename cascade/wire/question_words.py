@@ -1,48 +1,68 @@
-"""A question as protobuf, and back. A tensor stays as it travels: a hop that only passes it on copies bytes."""
+"""A question as protobuf, and back. A tensor stays as it travels: a hop that only passes it on copies bytes.
+
+Most of what a question says it says again and again (who, what of, what for, which shape). That part is written and
+checked once and looked up after: protobuf takes the fields of a message in any order, in as many pieces as there are.
+"""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
 from cascade.errors import PeerError
 from cascade.messages import DTYPES, HIGHEST_PRIORITY, LOWEST_PRIORITY, Answer, Outcome, Payload, Question, Tensor
 from cascade.wire.content import ENCODINGS
-from cascade.wire.limits import Limits, check_amount, check_given, check_known_name, check_name, check_text, quoted
+from cascade.wire.frames import head
+from cascade.wire.limits import Limits, check_given, check_name, quoted
 from cascade.wire.topics import check_device_name
 from cascade.wire.v1 import cascade_pb2 as pb
 
 MALFORMED = "malformed"
 """The reason in an answer to a question that could not be read."""
 
+_PAYLOAD_TAG = 7 << 3 | 2
+_DATA_TAG = 4 << 3 | 2
+
 
 def write_question(question: Question) -> bytes:
     """One question's bytes, without the message around it."""
+    parts = [
+        _written_again_and_again(
+            question.device, question.stream, question.task, question.release, question.stage, question.priority,
+            question.audit,
+        ),
+        pb.Question(
+            id=question.id,
+            sequence=question.sequence,
+            ms_left=question.ms_left,
+            digest=question.digest,
+            age_ms=question.age_ms,
+            keep_ms=question.keep_ms,
+        ).SerializeToString(),
+    ]  # fmt: skip
+    for tensor in question.payload:
+        described = _written_description(tensor.name, tensor.dtype, tensor.shape, tensor.encoding)
+        before_data = head(_DATA_TAG, len(tensor.data))
+        size = len(described) + len(before_data) + len(tensor.data)
+        parts += (head(_PAYLOAD_TAG, size), described, before_data, tensor.data)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _written_again_and_again(
+    device: str, stream: str, task: str, release: str, stage: str, priority: int, audit: bool
+) -> bytes:
     return pb.Question(
-        id=question.id,
-        device=question.device,
-        stream=question.stream,
-        sequence=question.sequence,
-        task=question.task,
-        release=question.release,
-        payload=[
-            pb.Tensor(
-                name=tensor.name,
-                dtype=tensor.dtype,
-                shape=tensor.shape,
-                data=tensor.data,
-                encoding="" if tensor.encoding == "raw" else tensor.encoding,
-            )
-            for tensor in question.payload
-        ],
-        ms_left=question.ms_left,
-        digest=question.digest,
-        stage=question.stage,
-        priority=question.priority,
-        age_ms=question.age_ms,
-        keep_ms=question.keep_ms,
-        audit=question.audit,
+        device=device, stream=stream, task=task, release=release, stage=stage, priority=priority, audit=audit
+    ).SerializeToString()
+
+
+@lru_cache(maxsize=1024)
+def _written_description(name: str, dtype: str, shape: tuple[int, ...], encoding: str) -> bytes:
+    return pb.Tensor(
+        name=name, dtype=dtype, shape=shape, encoding="" if encoding == "raw" else encoding
     ).SerializeToString()
 
 
@@ -52,18 +72,19 @@ def read_question(data: bytes, limits: Limits) -> Question:
 
 def refusal(data: bytes, limits: Limits) -> Answer | None:
     """What the asker of an unreadable question can be told, if at least the question's own name can be read."""
+    max_text = limits.max_text
     try:
         read = _parsed(data)
         if len(read.digest) > limits.max_digest_bytes:
             return None
         return Answer(
-            id=check_given("id", read.id, limits),
+            id=check_given("id", read.id, max_text),
             device=check_device_name(read.device),
             digest=read.digest,
-            stream=check_name("stream", read.stream, limits),
+            stream=check_name("stream", read.stream, max_text),
             sequence=read.sequence,
-            task=check_name("task", read.task, limits),
-            release=check_name("release", read.release, limits),
+            task=check_name("task", read.task, max_text),
+            release=check_name("release", read.release, max_text),
             outcome=Outcome.REFUSED,
             reason=MALFORMED,
         )
@@ -79,57 +100,72 @@ def _parsed(data: bytes) -> pb.Question:
 
 
 def _checked(read: pb.Question, limits: Limits) -> Question:
-    priority, digest = read.priority, read.digest
+    device, stream, task, release, stage = read.device, read.stream, read.task, read.release, read.stage
+    _check_names(device, stream, task, release, stage, limits.max_text)
+    ms_left, age_ms, keep_ms, priority, digest = read.ms_left, read.age_ms, read.keep_ms, read.priority, read.digest
+    if not (0.0 <= ms_left < math.inf and 0.0 <= age_ms < math.inf and 0.0 <= keep_ms < math.inf):
+        raise PeerError("number", f"ms_left {ms_left!r}, age_ms {age_ms!r}, keep_ms {keep_ms!r}")
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise PeerError("number", f"priority: {priority}")
     if len(digest) > limits.max_digest_bytes:
         raise PeerError("size", f"digest: {len(digest)} bytes")
     return Question(
-        id=check_given("id", read.id, limits),
-        device=check_device_name(read.device),
-        stream=check_known_name("stream", read.stream, limits),
+        id=check_given("id", read.id, limits.max_text),
+        device=device,
+        stream=stream,
         sequence=read.sequence,
-        task=check_given("task", read.task, limits),
-        release=check_known_name("release", read.release, limits),
+        task=task,
+        release=release,
         payload=_payload(read, limits),
-        ms_left=check_amount("ms_left", read.ms_left),
+        ms_left=ms_left,
         digest=digest,
-        stage=check_known_name("stage", read.stage, limits),
+        stage=stage,
         priority=priority,
-        age_ms=check_amount("age_ms", read.age_ms),
-        keep_ms=check_amount("keep_ms", read.keep_ms),
+        age_ms=age_ms,
+        keep_ms=keep_ms,
         audit=read.audit,
     )
 
 
-def _payload(read: pb.Question, limits: Limits) -> Payload:
-    tensors = read.payload
-    if len(tensors) == 1:
-        tensor, _ = _tensor(tensors[0], limits, limits.max_raw_bytes)
-        return (tensor,)
+@lru_cache(maxsize=4096)
+def _check_names(device: str, stream: str, task: str, release: str, stage: str, max_text: int) -> None:
+    check_device_name(device)
+    check_name("stream", stream, max_text)
+    check_given("task", task, max_text)
+    check_name("release", release, max_text)
+    check_name("stage", stage, max_text)
+
+
+def _payload(question: pb.Question, limits: Limits) -> Payload:
+    tensors = question.payload
     if len(tensors) > limits.max_tensors:
         raise PeerError("count", f"{len(tensors)} tensors, at most {limits.max_tensors} are taken")
     payload, room = [], limits.max_raw_bytes
-    for each in tensors:
-        tensor, room = _tensor(each, limits, room)
-        payload.append(tensor)
-    if len({tensor.name for tensor in payload}) < len(payload):
+    for read in tensors[:]:
+        name, dtype, shape, data, encoding = read.name, read.dtype, tuple(read.shape[:]), read.data, read.encoding
+        if len(shape) > limits.max_rank or len(name) > limits.max_text:
+            raise PeerError("tensor", f"rank {len(shape)}, a name of {len(name)} characters")
+        elements, declared = _declared(name, dtype, shape, encoding)
+        if elements > limits.max_elements:
+            raise PeerError("size", f"a tensor of {elements} elements, at most {limits.max_elements} are taken")
+        room -= declared
+        if room < 0:
+            raise PeerError("size", f"more than {limits.max_raw_bytes} bytes declared")
+        if len(data) != declared and encoding in ("", "raw"):
+            raise PeerError("tensor", f"{declared} bytes declared, {len(data)} there")
+        payload.append(Tensor(name, dtype, shape, data, encoding or "raw"))
+    if len(payload) > 1 and len({tensor.name for tensor in payload}) < len(payload):
         raise PeerError("tensor", "two tensors of one name")
     return tuple(payload)
 
 
-def _tensor(read: pb.Tensor, limits: Limits, room: int) -> tuple[Tensor, int]:
-    """The tensor, and how many raw bytes its question may still declare after it."""
-    dtype, shape, data, encoding = read.dtype, tuple(read.shape), read.data, read.encoding or "raw"
+@lru_cache(maxsize=1024)
+def _declared(name: str, dtype: str, shape: tuple[int, ...], encoding: str) -> tuple[int, int]:
+    """How many elements and raw bytes a tensor says that it has."""
     size = DTYPES.get(dtype)
-    if size is None or len(shape) > limits.max_rank:
-        raise PeerError("tensor", f"dtype {quoted(dtype)}, rank {len(shape)}")
-    if encoding not in ENCODINGS:
+    if size is None or not name.isprintable():
+        raise PeerError("tensor", f"dtype {quoted(dtype)}, name {quoted(name)}")
+    if encoding and encoding not in ENCODINGS:
         raise PeerError("encoding", quoted(encoding))
     elements = math.prod(shape)
-    declared = elements * size
-    if elements > limits.max_elements or declared > room:
-        raise PeerError("size", f"a tensor of {elements} elements, {declared} bytes")
-    if encoding == "raw" and len(data) != declared:
-        raise PeerError("tensor", f"{declared} bytes declared, {len(data)} there")
-    return Tensor(check_text("tensor's name", read.name, limits), dtype, shape, data, encoding), room - declared
+    return elements, elements * size

@@ -46,7 +46,7 @@ def decode_presence(data: bytes, limits: Limits = USUAL) -> Presence:
     except DecodeError as error:
         raise PeerError("unparseable", f"a presence: {error}") from None
     _check_version(read.version)
-    return Presence(read.online, check_text("runtime", read.runtime, limits))
+    return Presence(read.online, check_text("runtime", read.runtime, limits.max_text))
 
 
 def encode_metrics(samples: Sequence[Sample]) -> bytes:
@@ -77,8 +77,8 @@ def _sample(read: pb.Sample, limits: Limits) -> Sample:
     if not math.isfinite(read.value):
         raise PeerError("number", f"value: {read.value!r}")
     return Sample(
-        check_given("metric", read.metric, limits),
-        tuple([check_text("label", label, limits) for label in read.labels]),
+        check_given("metric", read.metric, limits.max_text),
+        tuple([check_text("label", label, limits.max_text) for label in read.labels]),
         read.value,
         tuple(read.buckets),
     )

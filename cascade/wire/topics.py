@@ -1,7 +1,7 @@
 """MQTT topics: built and read here and nowhere else.
 
-`cascade/v1/<site>/<site>.<name>/up/…` and `…/down/…`: one ACL pattern on the user's name keeps a device to its own topics,
-and as its name begins with the site, a topic of another site gives it away (the pattern alone would let it pass).
+`cascade/v1/<site>/<site>.<name>/up/…` and `…/down/…`: one ACL pattern on the user's name keeps a device to its own
+topics, and as its name begins with the site, a topic of another site gives it away (the pattern alone lets it pass).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Topic(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def check_device_name(name: str) -> str:
-    """`<site>.<name>`: letters, digits, `_` and `-`, in the second part also dots. The site is up to 63 characters long."""
+    """`<site>.<name>`: letters, digits, `_` and `-`, in the second part also dots. A site has up to 63 characters."""
     if len(name) > MAX_DEVICE_NAME or not _DEVICE.fullmatch(name):
         raise PeerError("identity", f"not a device's name (<site>.<name>): {quoted(name)}")
     return name
@@ -108,7 +108,7 @@ def down_filter(device: str) -> str:
 
 
 def parse_topic(topic: str) -> Topic:
-    """What a message's topic says. `PeerError` of kind `topic`, or `identity` where the device is not of the topic's site."""
+    """What a message's topic says. `PeerError` of kind `topic`, or `identity` where the device is of another site."""
     parts = topic.split("/", 5) if len(topic) <= _MAX_TOPIC else []
     if len(parts) != 6 or parts[0] != "cascade" or parts[1] != "v1" or parts[4] not in (UP, DOWN):
         raise PeerError("topic", f"not a topic of this runtime: {quoted(topic)}")
