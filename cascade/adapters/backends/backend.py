@@ -17,7 +17,10 @@ Array = npt.NDArray[Any]
 
 
 class TensorSpec(NamedTuple):
-    """An input or output of a model. The first axis is the batch; None where any size goes."""
+    """An input or output of a model. The first axis is the batch; None where any size goes.
+
+    Without any axis it is one number for the whole batch (a sample rate, say), and is handed on as it is.
+    """
 
     name: str
     dtype: np.dtype[Any]
@@ -29,14 +32,16 @@ class EngineSettings(NamedTuple):
 
     threads: int = 1
     providers: tuple[str, ...] = ()
-    """onnxruntime: execution providers in the order of preference, as `("TensorrtExecutionProvider", "CUDAExecutionProvider")`."""
+    """onnxruntime: providers, the preferred one first: `("TensorrtExecutionProvider", "CUDAExecutionProvider")`."""
     delegates: tuple[str, ...] = ()
     """tflite: shared libraries of delegates, as `("libedgetpu.so.1",)`."""
     max_model_bytes: int = 512 * 1024 * 1024
+    low_memory: bool = False
+    """onnxruntime: no arena and no second, packed copy of the weights. Slower, and the weights count once."""
 
 
 class Model(Protocol):
-    """A loaded model. Not thread-safe: one caller at a time."""
+    """A loaded model. Not thread-safe: one caller at a time. What `run` returns is the caller's to keep."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -44,7 +49,8 @@ class Model(Protocol):
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Raises `BadInput` where shapes or types don't fit; anything else that it raises is the model's failure."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free what the model holds. It can't run any more; closing twice is harmless."""
 
 
 class Engine(Protocol):
@@ -55,9 +61,12 @@ class Engine(Protocol):
     def missing(self) -> str | None:
         """Why this engine can't run here (which extra to install), or None if it can."""
 
-    def inspect(self, path: Path, settings: EngineSettings) -> None:
-        """Look at the file without running it: `ModelRejected` for what is not a model, too large, has an operator that is
-        not allowed, or refers to files outside its folder."""
+    def version(self) -> str:
+        """Of the runtime: a model that one version loaded well may still kill the next."""
+
+    def inspect(self, path: Path, settings: EngineSettings) -> tuple[Path, ...]:
+        """Look at the file without running it: `ModelRejected` for what is not a model, too large, has an operator that
+        is not allowed, or refers to files outside its folder. Returns the files it consists of, this one first."""
 
     def load(self, path: Path, settings: EngineSettings) -> Model:
         """Load what `inspect` let pass. `ModelRejected` where the engine doesn't take it."""
