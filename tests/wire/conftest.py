@@ -26,10 +26,10 @@ from cascade.messages import (
     payload_digest,
 )
 
-printable = st.characters(codec="utf-8").filter(str.isprintable)
-texts = st.text(printable, max_size=20)
-names = st.text(printable.filter(lambda letter: letter not in "/+#"), max_size=20)
-given_names = names.filter(bool)
+SEEN = ("L", "N", "P", "S")
+texts = st.text(st.characters(categories=SEEN), max_size=8)
+names = st.text(st.characters(categories=SEEN, exclude_characters="/+#"), max_size=8)
+given_names = st.text(st.characters(categories=SEEN, exclude_characters="/+#"), min_size=1, max_size=8)
 devices = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}\.[A-Za-z0-9][A-Za-z0-9_.-]{0,9}", fullmatch=True)
 amounts = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 figures = st.none() | st.floats(allow_nan=False)
@@ -72,8 +72,8 @@ predictions = st.one_of(
 )  # fmt: skip
 steps = st.builds(
     Step,
-    node=names, tier=names, stage=names, model=names, verdict=st.sampled_from(Verdict), reason=texts, confidence=figures,
-    threshold=figures, ms=amounts, joules=amounts, energy=st.sampled_from(Energy), bytes_up=counts,
+    node=names, tier=names, stage=names, model=names, verdict=st.sampled_from(Verdict), reason=texts,
+    confidence=figures, threshold=figures, ms=amounts, joules=amounts, energy=st.sampled_from(Energy), bytes_up=counts,
 )  # fmt: skip
 answers = st.builds(
     Answer,

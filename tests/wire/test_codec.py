@@ -41,14 +41,14 @@ def kind_of(attempt: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_valid_question_comes_back_the_same(words: SimpleNamespace, data: st.DataObject) -> None:
     questions = data.draw(st.lists(words.questions, max_size=4))
     assert decode_questions(encode_questions(questions)) == questions
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_valid_answer_comes_back_the_same(words: SimpleNamespace, data: st.DataObject) -> None:
     answers = data.draw(st.lists(words.answers, max_size=4))

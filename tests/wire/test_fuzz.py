@@ -25,7 +25,7 @@ from cascade.wire.codec import (
 from cascade.wire.topics import parse_topic
 
 DECODERS: tuple[Callable[[bytes], object], ...] = (decode_up, decode_down, decode_metrics, decode_presence)
-SLOWLY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+SLOWLY = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def words_or_fault(decode: Callable[[bytes], object], data: bytes) -> None:
