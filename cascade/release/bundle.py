@@ -7,6 +7,7 @@ The digest of a manifest is the SHA-256 of its bytes, so a release digest fixes 
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeAlias, TypeVar
@@ -14,6 +15,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 
 from cascade.errors import BundleRejected
+from cascade.messages import DTYPES
 from cascade.release.ladder import GateSpec
 
 FORMAT = 1
@@ -66,12 +68,17 @@ class OutputSpec(Described, frozen=True):
 
     kind: Literal["classes", "estimate", "anomaly", "detections"]
     tensor: str = ""
-    """Empty: the model's only output (of detections: boxes, scores and `labels` by those names)."""
+    """Empty: the model's only output. Not for detections, which have three."""
     activation: Literal["none", "softmax", "sigmoid"] = "none"
     spread_tensor: str = ""
     """Of an estimate: the output that holds the spreads; empty: the second half of the values."""
-    limit: float = 0.5
-    """Of an anomaly score: from here on it is one."""
+    limit: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    """Of an anomaly score: from here on it is one. Of detections: a thing less sure than this isn't reported."""
+    boxes_tensor: str = "boxes"
+    scores_tensor: str = "scores"
+    labels_tensor: str = "labels"
+    box_order: Literal["left top right bottom", "top left bottom right"] = "left top right bottom"
+    """Of the four numbers of a box, as shares of width and height. TensorFlow's detectors begin with the top."""
 
 
 class Costs(Described, frozen=True):
@@ -166,8 +173,11 @@ def read_bundle_manifest(raw: bytes, where: str) -> BundleManifest:
     for stage in manifest.stages:
         if stage.file not in manifest.files:
             raise BundleRejected(f"{where}: stage {stage.name} wants {stage.file!r}, which is not among the files")
+        _check_stage(stage, where)
     for path in manifest.files:
         _check_inside(path, where)
+    if MANIFEST_FILE in manifest.files:
+        raise BundleRejected(f"{where}: a manifest can't name its own digest")
     return manifest
 
 
@@ -186,6 +196,28 @@ def write_manifest(manifest: BundleManifest | ReleaseManifest) -> bytes:
     """The bytes of a manifest: the same for the same manifest, and readable by people."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"
 
+
+def _check_stage(stage: StageSpec, where: str) -> None:
+    """What types alone can't say."""
+    mistakes = [f"no tensor has numbers of type {spec.dtype!r}" for spec in stage.inputs if spec.dtype not in DTYPES]
+    fed = [spec.model_input for spec in stage.inputs]
+    if len(set(fed)) != len(fed):
+        mistakes.append("two inputs feed one input of the model; of several, each names its own as `model_input`")
+    for feature in (feature for spec in stage.inputs for feature in spec.features):
+        if not (math.isfinite(feature.subtract) and math.isfinite(feature.divide) and feature.divide):
+            mistakes.append(f"a normalisation by {feature.subtract} and {feature.divide}")
+    if stage.output.activation not in _ACTIVATIONS[stage.output.kind]:
+        mistakes.append(f"no {stage.output.activation} makes an output of kind {stage.output.kind}")
+    if mistakes:
+        raise BundleRejected(f"{where}: stage {stage.name}: {'; '.join(mistakes)}")
+
+
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "classes": ("none", "softmax", "sigmoid"),
+    "estimate": ("none",),
+    "anomaly": ("none", "sigmoid"),
+    "detections": ("none", "sigmoid"),
+}
 
 _bundle_decoder = msgspec.json.Decoder(BundleManifest)
 _release_decoder = msgspec.json.Decoder(ReleaseManifest)

@@ -1,8 +1,8 @@
 """The first load of a model file, in a process of its own: what a file can do to an engine, it does there.
 
 An engine is a large parser and compiler in C++; a crash in it is a crash of whoever called it. So a file that this
-machine has not loaded yet (by its SHA-256 and the engine's version) is first loaded and run on zeros by `trial_load.py`,
-under limits of memory, processor time, file size and wall clock. What that process dies of is a `ModelRejected` here.
+machine has not loaded yet (by its SHA-256 and the engine's version) is first loaded and run on zeros by
+`trial_load.py`, under limits of memory, processor time, file size and wall clock. What that process dies of is a `ModelRejected` here.
 
 A verdict that will not change is remembered in `first_loads.json`, so that a second start is fast. A crash or a timeout
 is not: a busy or starved machine can cause them, and the installer keeps its own list of what failed.
@@ -44,7 +44,7 @@ class TrialLimits(NamedTuple):
     memory_bytes: int = 1 << 30
     """Of address space, for engine and interpreter: onnxruntime takes 330 MiB before any model, most never touched."""
     memory_per_model_byte: int = 8
-    """And so many more for each byte of the model: weights as read, copied and packed, and what flows between layers."""
+    """And so many more for each byte of the model: weights as read, copied and packed, what flows between layers."""
 
 
 USUAL_LIMITS = TrialLimits()
@@ -52,7 +52,7 @@ NO_SHAPES: Mapping[str, tuple[int, ...]] = {}
 
 
 class FirstLoads:
-    """The verdicts of this machine, kept in `folder`; without one, or where it can't be written, for this process only."""
+    """The verdicts of this machine, kept in `folder`; without one that can be written, for this process only."""
 
     def __init__(self, folder: Path | None, limits: TrialLimits = USUAL_LIMITS) -> None:
         self._path = folder / STATE_FILE if folder else None
@@ -66,8 +66,8 @@ class FirstLoads:
         settings: EngineSettings,
         shapes: Mapping[str, tuple[int, ...]] = NO_SHAPES,
     ) -> None:
-        """`ModelRejected` unless the model loads and runs in a process of its own. `files` is what `Engine.inspect` listed;
-        `shapes` are those of one sample by input, for models that leave them open ("" is the only input)."""
+        """`ModelRejected` unless the model loads and runs in a process of its own. `files` is what `Engine.inspect`
+        listed; `shapes` are those of one sample by input, for models that leave them open ("" is the only input)."""
         trial = self._trial(engine, files, settings, shapes)
         key = (
             f"{_digest(files)} {engine.name} {engine.version()} {trial.memory_bytes >> 20} MiB {sorted(shapes.items())}"

@@ -1,0 +1,49 @@
+"""A release and the bundle of one tier, put together: whether they belong to each other, and the ladder they make."""
+
+from __future__ import annotations
+
+from cascade.errors import BundleRejected
+from cascade.release.bundle import BundleManifest, ReleaseManifest, Tier
+from cascade.release.ladder import Ladder, LadderStage
+
+SHORT_DIGEST = 12
+"""Characters of a digest that stand for it in trails and names: enough to tell apart all that a fleet ever runs."""
+
+
+def release_id(release: ReleaseManifest, digest: str) -> str:
+    """What questions carry. With the digest: a release published twice under one name is two ladders, and a hop that
+    has the other one must not answer as if the thresholds were still fitted together."""
+    return f"{release.name[: 63 - SHORT_DIGEST]}-{digest[:SHORT_DIGEST]}"
+
+
+def check_together(release: ReleaseManifest, tier: Tier, bundle: BundleManifest, where: str) -> None:
+    """`BundleRejected` unless the bundle is this tier's part of the release, with a gate for each stage."""
+    if bundle.task != release.task:
+        raise BundleRejected(f"{where}: a bundle for task {bundle.task}, in a release for {release.task}")
+    if bundle.tier != tier:
+        raise BundleRejected(f"{where}: a bundle for tier {bundle.tier}, where one for {tier} is expected")
+    stages = {stage.name for stage in bundle.stages}
+    gated = {entry.stage for entry in release.gates if entry.tier == tier}
+    if stages - gated:
+        raise BundleRejected(f"{where}: no gate for stage {', '.join(sorted(stages - gated))} of tier {tier}")
+    if gated - stages:
+        raise BundleRejected(
+            f"{where}: a gate for stage {', '.join(sorted(gated - stages))}, which tier {tier} has not"
+        )
+
+
+def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> Ladder:
+    """The ladder of the bundle's tier, in the order of the bundle's stages."""
+    gates = {entry.stage: entry.gate for entry in release.gates if entry.tier == bundle.tier}
+    stages = tuple(
+        LadderStage(
+            name=stage.name,
+            kind=stage.output.kind,
+            gate=gates[stage.name],
+            model=bundle.files[stage.file].sha256[:SHORT_DIGEST],
+            labels=stage.labels,
+            max_batch=stage.max_batch,
+        )
+        for stage in bundle.stages
+    )
+    return Ladder(task=release.task, release=release_id(release, digest), stages=stages)
