@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterator
 from itertools import accumulate
-from math import inf
 
 from cascade import metrics
 from cascade.metrics import BY_NAME, CLOSED, NONE, OTHER, ROWS, Kind, Reading, Row
@@ -19,6 +18,8 @@ Labels = tuple[str, ...]
 
 MAX_LABEL = 64
 """Characters. A longer value is cut."""
+ABSURD = 1e18
+"""Whatever is larger was not measured, and would spoil a sum for ever."""
 MAX_STRANGE_TASKS = 50
 """Tasks that no ladder here is for. Their names are a peer's to choose, and must not crowd out the known ones."""
 
@@ -109,7 +110,7 @@ class Counts:
 
 
 class Spread:
-    """A histogram: how many observations fell in each bucket, and their sum. What is not a number ≥ 0 is left out."""
+    """A histogram: how many observations fell in each bucket, and their sum. What can't be is left out."""
 
     __slots__ = ("bounds", "cells", "shelf")
 
@@ -120,7 +121,7 @@ class Spread:
         """Per set of values: the count of each bucket, the count of what lies above all, and the sum."""
 
     def observe(self, labels: Labels, value: float) -> None:
-        if not 0.0 <= value < inf:
+        if not 0.0 <= value < ABSURD:
             return
         cell = self.cells.get(labels) or self._cell(labels)
         cell[bisect_left(self.bounds, value)] += 1

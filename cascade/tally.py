@@ -17,7 +17,7 @@ from cascade.inference.effects import Effect
 from cascade.inference.events import Event
 from cascade.messages import Answer, Outcome, Question, Verdict
 from cascade.metrics import NONE, ROWS, Reading, Row
-from cascade.series import Labels, Shelves, kept
+from cascade.series import ABSURD, Labels, Shelves, kept
 
 KeyParts = tuple[str, str, bytes]
 """A plain tuple in place of `Key`: a quarter of the time to make, and equal to it."""
@@ -91,7 +91,7 @@ class Tally:
 
     def count(self, row: Row, labels: Labels = (), amount: float = 1) -> None:
         """Add to a counter of the table what no event says. Labels without the tier."""
-        if 0.0 <= amount < float("inf"):
+        if 0.0 <= amount < ABSURD:
             self._counts[row].add(labels, amount)
 
     def snapshot(self) -> list[Reading]:
@@ -176,7 +176,7 @@ class Tally:
         self._moved((event.link, "received"), event.bytes)
 
     def _moved(self, labels: Labels, size: int) -> None:
-        self._counts[metrics.LINK_BYTES].add(labels, size)
+        self.count(metrics.LINK_BYTES, labels, size)
         self._counts[metrics.LINK_MESSAGES].add(labels)
 
     def _unsendable(self, event: happened.Unsendable, now: float) -> None:
@@ -265,7 +265,7 @@ class Tally:
         labels = (effect.task, effect.verdict, agreed)
         self._counts[metrics.AUDITS].add(labels)
         if 0.0 < effect.probability <= 1.0:
-            self._counts[metrics.AUDIT_WEIGHT].add(labels, 1.0 / effect.probability)
+            self.count(metrics.AUDIT_WEIGHT, labels, 1.0 / effect.probability)
 
     # Readings
 
