@@ -125,7 +125,7 @@ class Climbing:
             self.replying.end_without_above(waiting, reason)
 
     def link_lost(self) -> None:
-        """Who asked and waits: those with a guess are told so far; the rest wait for the link, or for their deadline."""
+        """Who waits is told the best guess; who has none waits on, for the link or for its deadline."""
         lost = self.uplink.link_lost()
         for key in lost:
             waiting = self.room.get(key)

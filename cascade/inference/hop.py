@@ -33,7 +33,7 @@ from cascade.messages import Decision, Step, Verdict
 
 
 class Hop:
-    """Events in, effects out. What the hop above knows better it asks; whatever happens, the one who asked hears in time."""
+    """Events in, effects out. What another knows better it asks above; whatever happens, the asker hears in time."""
 
     def __init__(self, settings: HopSettings, uplink: UplinkSettings | None = None) -> None:
         self.settings = settings
@@ -109,6 +109,7 @@ class Hop:
             waiting.holding = True
             self._replying.keep(waiting, sync=True)
         else:
+            self.room.may_park(waiting)
             self._begin(waiting)
 
     def _kept(self, event: Kept) -> None:
@@ -116,6 +117,7 @@ class Hop:
         if waiting is None:
             return
         waiting.kept = event.durable
+        self.room.may_park(waiting)
         if waiting.holding:
             waiting.holding = False
             self._begin(waiting)

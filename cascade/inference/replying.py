@@ -90,7 +90,7 @@ class Replying:
         self.out.append(Reply(back, refusal(question, reason, retry_ms, outcome)))
 
     def decide(self, waiting: Waiting, decision: Decision, stage: str) -> None:
-        """Count what this hop decided: the first time only, since a restored or repeated climb is still one question."""
+        """Count what this hop decided, the first time only: what is tried again is still one question."""
         if waiting.decided:
             return
         waiting.decided = True
@@ -145,8 +145,7 @@ class Replying:
     def give(self, waiting: Waiting, answer: Answer) -> None:
         given = waiting.give(answer)
         self.out.extend(Reply(back, given) for back in waiting.backs)
-        if given.provisional and waiting.kept:
-            self.room.may_park(waiting)
+        self.room.may_park(waiting)
 
     def end(self, waiting: Waiting, answer: Answer) -> None:
         """Give a final answer: recorded first where that is promised."""

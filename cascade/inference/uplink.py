@@ -209,7 +209,7 @@ class Uplink:
         return False
 
     def _pause_s(self, key: Key, tries: int) -> float:
-        """Doubles with each try; between half and all of it, so that many that failed together don't come back together."""
+        """Doubles with each try; chance cuts it to between half and all, so that who failed together spread out."""
         longest = min(self.settings.ask_again_s * 2.0 ** min(tries - 1, 30), self.settings.ask_again_most_s)
         return longest * (0.5 + 0.5 * self._dice.roll(f"pause {tries}", key.id))
 

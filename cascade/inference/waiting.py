@@ -117,6 +117,10 @@ class Waiting:
     def wants_corrections(self) -> bool:
         return self.keep_until > self.deadline
 
+    @property
+    def safe_elsewhere(self) -> bool:
+        return self.kept and self.life is Life.PROVISIONAL
+
     def age_ms(self, now: float) -> float:
         return self.question.age_ms + (now - self.arrived_at) * 1000.0
 
@@ -204,13 +208,13 @@ class WaitingRoom:
 
     def may_park(self, waiting: Waiting) -> None:
         """It has had its provisional answer, and is safe on disk: memory need not hold it."""
-        if len(self._parkable) <= 2 * self.max_open:
+        if waiting.safe_elsewhere and len(self._parkable) <= 2 * self.max_open:
             self._parkable.append(waiting.key)
 
     def to_park(self) -> Waiting | None:
         while self._parkable:
             waiting = self._open.get(self._parkable.popleft())
-            if waiting is not None and waiting.kept and waiting.life is Life.PROVISIONAL:
+            if waiting is not None and waiting.safe_elsewhere:
                 return waiting
         return None
 

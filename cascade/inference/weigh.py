@@ -62,7 +62,7 @@ class Ladders:
         return task in self._present
 
     def entry(self, question: Question) -> Rung | None:
-        """Where a question enters. A release that is not here gives way to the present one: the trail names its model."""
+        """Where it enters. A release that is not here gives way to the present one: the trail names its model."""
         rungs = self._rungs.get((question.task, question.release))
         if rungs is None:
             rungs = self._rungs.get((question.task, self._present.get(question.task, "")), [])

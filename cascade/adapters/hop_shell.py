@@ -1,0 +1,128 @@
+"""The shell that all three tiers share: a hop on its pump, its models, and the link above.
+
+What differs is where questions come from and where replies go: each tier's `inference_loop.py` says that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+from cascade.adapters.drive import Drive
+from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
+from cascade.inference.effects import AskAbove, Effect, Keep, Park, Remember, Reply, RunStage
+from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ticked
+from cascade.inference.hop import Hop
+from cascade.messages import Question
+
+INLINE_MOST_MS = 10.0
+"""A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
+
+
+class Engine(Protocol):
+    """What runs stages: `cascade.adapters.stage_runner.StageRunner`."""
+
+    def run(self, wanted: RunStage) -> Predicted | RunFailed: ...
+
+
+class Observer(Protocol):
+    """Who counts: `cascade.tally.Tally`, and a journal."""
+
+    def observe(self, event: Event, effects: list[Effect], now: float) -> None: ...
+
+
+class HopShell:
+    """Performs what a hop wants, and posts how it went."""
+
+    def __init__(
+        self,
+        hop: Hop,
+        engine: Engine,
+        *,
+        reply: Callable[[Reply], None],
+        flush_replies: Callable[[], None] = lambda: None,
+        above: Above | None = None,
+        keep: Callable[[Keep], None] | None = None,
+        remember: Callable[[Remember], None] | None = None,
+        park: Callable[[Park], None] | None = None,
+        observers: tuple[Observer, ...] = (),
+        model_thread: Literal["auto", "never", "always"] = "auto",
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.hop = hop
+        self._engine = engine
+        self._above = above
+        self._flush_replies = flush_replies
+        self._observers = observers
+        self._model_thread = model_thread
+        self._in_thread: set[tuple[str, str, str]] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._asks: list[Question] = []
+        self._performers: dict[type, Callable[[Any], None]] = {
+            RunStage: self._run_stage,
+            AskAbove: lambda effect: self._asks.append(effect.question),
+            Reply: reply,
+            Remember: remember or self._remember_nothing,
+        }
+        if keep is not None:
+            self._performers[Keep] = keep
+        if park is not None:
+            self._performers[Park] = park
+        self.drive: Drive[Event, Effect] = Drive(
+            hop, Ticked(), perform=self._perform, flush=self._flush, observe=self._observe, clock=clock
+        )
+        self.post = self.drive.post
+        self.post_from_thread = self.drive.post_from_thread
+
+    async def start(self) -> None:
+        self.drive.start()
+        if self._above is not None:
+            await self._above.open(self.post)
+
+    async def stop(self) -> None:
+        """Models finish what they run; what the hop still holds is for its spool, or for whoever asks again."""
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown)
+            await asyncio.sleep(0)
+        self.drive.stop()
+        if self._above is not None:
+            await self._above.close()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        performers = self._performers
+        for effect in effects:
+            performer = performers.get(type(effect))
+            if performer is not None:  # the records are for those who observe
+                performer(effect)
+
+    def _flush(self) -> None:
+        if self._asks and self._above is not None:
+            asks, self._asks = self._asks, []
+            for start in range(0, len(asks), PACK_QUESTIONS):
+                self._above.ask(asks[start : start + PACK_QUESTIONS])
+        self._flush_replies()
+
+    def _observe(self, event: Event, effects: list[Effect], now: float) -> None:
+        for observer in self._observers:
+            observer.observe(event, effects, now)
+
+    def _remember_nothing(self, effect: Remember) -> None:
+        self.post(Remembered(effect.key))
+
+    def _run_stage(self, wanted: RunStage) -> None:
+        stage = (wanted.task, wanted.release, wanted.stage)
+        if self._model_thread == "always" or stage in self._in_thread:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+            self._pool.submit(self._run_in_thread, wanted)
+            return
+        result = self._engine.run(wanted)
+        if self._model_thread == "auto" and isinstance(result, Predicted) and result.ms > INLINE_MOST_MS:
+            self._in_thread.add(stage)
+        self.post(result)
+
+    def _run_in_thread(self, wanted: RunStage) -> None:
+        self.post_from_thread(self._engine.run(wanted))
