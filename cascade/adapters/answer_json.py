@@ -1,4 +1,4 @@
-"""An answer as JSON, for people and programs that know nothing of this project: standard output, the ask socket, topics.
+"""An answer as JSON, for programs that know nothing of this project: standard output, the ask socket, topics.
 
 Promised: fields are added, never renamed. What does not apply is left out; a number that is not finite is null.
 """
