@@ -130,6 +130,7 @@ JOURNAL_UP = _gauge("cascade_journal_up", "", "1 while the journal is written, 0
 OVERFLOW = _counter("cascade_metric_overflow_total", "metric",
     "Counted under \"other\", because the metric had all the series that it may have.")
 BROKEN = _counter("cascade_metric_failures_total", "metric", "Readings that could not be taken.")
+DEVICES_ONLINE = _gauge("cascade_devices_online", "", "Devices of this gateway that say they are there.")
 DEVICE_AGE = _gauge("cascade_device_metrics_age_seconds", "", "Time since a device last sent its metrics.")
 DEVICE_REFUSED = _counter("cascade_device_metrics_refused_total", "fault",
     "What devices sent as metrics and was not taken.")

@@ -20,7 +20,7 @@ from cascade.series import Labels, kept, shown
 from cascade.wire.codec import Sample, decode_metrics
 
 DEVICE_TIER = "edge"
-NOT_THEIRS = frozenset({metrics.DEVICE_AGE, metrics.DEVICE_REFUSED})
+NOT_THEIRS = frozenset({metrics.DEVICES_ONLINE, metrics.DEVICE_AGE, metrics.DEVICE_REFUSED})
 
 
 class DeviceMetricsSettings(NamedTuple):

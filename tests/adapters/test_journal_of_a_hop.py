@@ -76,8 +76,9 @@ class Trouble:
     def _answer(self, to: Question) -> Answer:
         return Answer(
             id=to.id, device=to.device, digest=to.digest, stream=to.stream, sequence=1, task=to.task,
-            release=to.release, outcome=self.dice.choice(list(Outcome)), reason="said", prediction=ClassScores((0.9, 0.1)), label="fox",
-            tier="cloud", provisional=self.dice.random() < 0.2, retry_ms=self.dice.choice([None, 10.0]),
+            release=to.release, outcome=self.dice.choice(list(Outcome)), reason="said",
+            prediction=ClassScores((0.9, 0.1)), label="fox", tier="cloud", provisional=self.dice.random() < 0.2,
+            retry_ms=self.dice.choice([None, 10.0]),
         )  # fmt: skip
 
     def done(self, effect: Effect) -> list[Event]:
