@@ -54,7 +54,13 @@ class WatchTable(Table, frozen=True, kw_only=True):
     cool_down_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     """After a question, for how long there is no other."""
     pre_roll: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """How many samples from before the first look are part of the question."""
+    """How many samples from before the window are part of the question."""
+    wake_task: Annotated[Name, Meta(extra={"names": "tasks"})] | None = None
+    """The task whose first model here looks at each window: what its gate answers is something. Absent: all is."""
+    wakes: Annotated[Name, Meta(extra={"names": "streams"})] | None = None
+    """The stream whose sensor is on only while there is something here: a cheap sensor wakes an expensive one."""
+    awake_s: Seconds = 10.0
+    """For how long that sensor stays on after the last time."""
 
 
 class StreamTable(Table, frozen=True, kw_only=True):
@@ -114,7 +120,7 @@ class AskSocketTable(Table, frozen=True, kw_only=True):
 
 
 class JournalTable(Table, frozen=True, kw_only=True):
-    """A record of all that happened, from which every decision can be replayed. It holds the payloads."""
+    """A record of all that happened, from which every decision can be replayed. It holds no payloads."""
 
     path: Path
     max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 50)] = 64 * 1024 * 1024

@@ -1,7 +1,7 @@
 """The pump around a machine: one inbox, one thread, no timers while there is work.
 
-Links, spools and sensors post events; each turn hands all of them to the machine, lets it tick once, and performs what it
-wants. Between turns the loop looks at its sockets, so what came meanwhile shares the next batch and the next message.
+Links, spools and sensors post events; each turn hands all of them to the machine, lets it tick once, and performs what
+it wants. Between turns the loop looks at its sockets: what came meanwhile shares the next batch, the next message.
 """
 
 from __future__ import annotations
@@ -66,11 +66,15 @@ class Drive(Generic[Event, Effect]):
             self._schedule()
 
     def post_from_thread(self, event: Event) -> None:
+        self.call_from_thread(lambda: self.post(event))
+
+    def call_from_thread(self, happen: Callable[[], None]) -> None:
+        """Dropped when the pump has stopped: then nobody is there to hear it."""
         loop = self._loop
         if loop is None:
             return
         try:
-            loop.call_soon_threadsafe(self.post, event)
+            loop.call_soon_threadsafe(happen)
         except RuntimeError:
             self._loop = None  # The loop was closed under a thread that had something left to say.
 

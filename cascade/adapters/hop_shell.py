@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from cascade.adapters.drive import Drive
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
@@ -18,14 +18,15 @@ from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ti
 from cascade.inference.hop import Hop
 from cascade.messages import Question
 
+ModelThread: TypeAlias = Literal["auto", "never", "always"]
 INLINE_MOST_MS = 10.0
 """A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
 
 
-class Engine(Protocol):
+class StageEngine(Protocol):
     """What runs stages: `cascade.adapters.stage_runner.StageRunner`."""
 
-    def run(self, wanted: RunStage) -> Predicted | RunFailed: ...
+    def run(self, effect: RunStage) -> Predicted | RunFailed: ...
 
 
 class Observer(Protocol):
@@ -40,16 +41,17 @@ class HopShell:
     def __init__(
         self,
         hop: Hop,
-        engine: Engine,
+        engine: StageEngine,
         *,
         reply: Callable[[Reply], None],
         flush_replies: Callable[[], None] = lambda: None,
         above: Above | None = None,
+        prepare: Callable[[Question], Question] | None = None,
         keep: Callable[[Keep], None] | None = None,
         remember: Callable[[Remember], None] | None = None,
         park: Callable[[Park], None] | None = None,
         observers: tuple[Observer, ...] = (),
-        model_thread: Literal["auto", "never", "always"] = "auto",
+        model_thread: ModelThread = "auto",
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.hop = hop
@@ -63,7 +65,7 @@ class HopShell:
         self._asks: list[Question] = []
         self._performers: dict[type, Callable[[Any], None]] = {
             RunStage: self._run_stage,
-            AskAbove: lambda effect: self._asks.append(effect.question),
+            AskAbove: lambda effect: self._asks.append(prepare(effect.question) if prepare else effect.question),
             Reply: reply,
             Remember: remember or self._remember_nothing,
         }
@@ -76,6 +78,13 @@ class HopShell:
         )
         self.post = self.drive.post
         self.post_from_thread = self.drive.post_from_thread
+        self.call_from_thread = self.drive.call_from_thread
+
+    def idle_s(self) -> float:
+        """How long ago the last turn of the pump was, from any thread. While nothing is due that is no fault."""
+        wakes_at = self.hop.wakes_at
+        now = self.drive.clock()
+        return now - self.drive.progress_at if wakes_at is not None and wakes_at < now else 0.0
 
     async def start(self) -> None:
         self.drive.start()

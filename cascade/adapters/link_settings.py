@@ -5,8 +5,10 @@ These are what a person writes. The transports have their own settings, made fro
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from cascade.adapters.settings_tables import (
@@ -20,6 +22,7 @@ from cascade.adapters.settings_tables import (
     Share,
     Table,
 )
+from cascade.adapters.transports.mqtt_settings import MqttSettings
 from cascade.inference.budget import Allowance
 from cascade.inference.uplink import UplinkSettings
 
@@ -118,6 +121,9 @@ class MqttAboveTable(AboveTable, frozen=True, kw_only=True):
             + password_mistakes(self.username, self.password_file)
         )
 
+    def mqtt_settings(self, client_id: str) -> MqttSettings:
+        return _mqtt_settings(self, client_id)
+
 
 class MqttBelowTable(Table, frozen=True, kw_only=True):
     """A gateway's link to the devices of its site."""
@@ -143,6 +149,9 @@ class MqttBelowTable(Table, frozen=True, kw_only=True):
             + not_below("dead_after_s", self.dead_after_s, "probe_s", self.probe_s)
             + password_mistakes(self.username, self.password_file)
         )
+
+    def mqtt_settings(self, client_id: str) -> MqttSettings:
+        return msgspec.structs.replace(_mqtt_settings(self, client_id), receive_maximum=self.receive_maximum)
 
 
 class GrpcAboveTable(AboveTable, frozen=True, kw_only=True):
@@ -220,3 +229,23 @@ def not_below(name: str, value: float, least_name: str, least: float) -> list[st
 
 def _allowance(per_minute: float, burst: float) -> Allowance:
     return Allowance(per_minute / 60.0, burst or per_minute)
+
+
+def _mqtt_settings(table: MqttAboveTable | MqttBelowTable, client_id: str) -> MqttSettings:
+    return MqttSettings(
+        host=table.host,
+        port=table.port,
+        client_id=client_id,
+        username=table.username,
+        password_file=_text(table.password_file),
+        ca_file=_text(table.ca_file),
+        cert_file=_text(table.cert_file),
+        key_file=_text(table.key_file),
+        keepalive_s=table.keepalive_s,
+        probe_s=table.probe_s,
+        dead_after_s=table.dead_after_s,
+    )
+
+
+def _text(path: Path | None) -> str:
+    return str(path) if path is not None else ""

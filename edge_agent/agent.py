@@ -1,0 +1,262 @@
+"""The edge agent as a library: `async with EdgeAgent.from_settings(path) as agent: answer = await agent.ask(x)`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+from cascade import __version__
+from cascade.adapters.installing import install_tasks, stage_runner
+from cascade.adapters.journal_writer import JournalWriter
+from cascade.adapters.metrics_relay import metrics_message
+from cascade.adapters.node_state import dice_seed, state_folder
+from cascade.adapters.prometheus import Exporter
+from cascade.adapters.settings_file import read_settings
+from cascade.adapters.transports.mqtt import MqttAbove
+from cascade.adapters.transports.transport import Above
+from cascade.inference.effects import Effect
+from cascade.inference.events import Durability, Event, Sent
+from cascade.inference.hop import Hop
+from cascade.inference.replying import HopSettings
+from cascade.inference.uplink import UplinkSettings
+from cascade.messages import Answer
+from cascade.metrics import JOURNAL_LOST, JOURNAL_UP, RADIO, SPOOL_AGE, SPOOL_BYTES, SPOOL_QUESTIONS
+from cascade.tally import Tally
+from edge_agent.answers import ASKED_HERE, Answers, Listener
+from edge_agent.ask_socket import AskSocket
+from edge_agent.inference_loop import InferenceLoop
+from edge_agent.samples import Sample, TensorNames, payload_of
+from edge_agent.settings import EdgeSettings
+from edge_agent.spool import Spool
+from edge_agent.watching import SensorWatch
+
+log = logging.getLogger(__name__)
+
+METRICS_EVERY_S = 15.0
+"""How often the device's counters go to the gateway."""
+
+
+class EdgeAgent:
+    """A device: its models, its streams, and the link to whoever knows better. One asyncio loop owns it."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        where: str = "settings",
+        above: Above | None = None,
+        out: BinaryIO | None = None,
+    ) -> None:
+        """`above` stands in for the link that the settings name: for tests, and for cascades in one process."""
+        self.settings = settings
+        self.name = settings.device.name
+        self.tally = Tally("edge")
+        folder = state_folder(settings.device.state_dir)
+        self._runner = stage_runner(folder, settings.engine)
+        self._releases = install_tasks(self._runner, settings.tasks, "edge", where)
+        self._names = TensorNames(self._releases)
+        self._above = above if above is not None else self._mqtt()
+        publisher = self._above if isinstance(self._above, MqttAbove) else None
+        self.answers = Answers(settings.streams, publisher, out)
+        hop = self._hop_settings(folder)
+        self._journal = self._new_journal(hop)
+        self.loop = InferenceLoop(
+            self.name,
+            Hop(hop, self._uplink()),
+            self._runner,
+            settings.streams,
+            self.answers.hand_over,
+            above=self._above,
+            spool=self._new_spool(folder),
+            observers=(self.tally, self),
+            model_thread=settings.model.thread,
+            max_question_bytes=settings.limits.max_question_bytes,
+        )
+        self._exporter = self._new_exporter()
+        self._socket: AskSocket | None = None
+        self._watches: list[SensorWatch] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def from_settings(
+        cls, settings: EdgeSettings | Path | str, *, above: Above | None = None, out: BinaryIO | None = None
+    ) -> EdgeAgent:
+        """From a settings file, or from settings that were read already. `SettingsError` with all that is wrong."""
+        if isinstance(settings, EdgeSettings):
+            return cls(settings, above=above, out=out)
+        return cls(read_settings(settings, EdgeSettings), where=str(settings), above=above, out=out)
+
+    async def start(self) -> None:
+        settings = self.settings
+        await self.loop.open([release.ladder for release in self._releases])
+        if self._exporter is not None:
+            self._exporter.open()
+        if settings.ask_socket is not None:
+            self._socket = self.answers.socket = AskSocket(
+                settings.ask_socket,
+                settings.asked_streams,
+                self.loop,
+                self.loop.shell.post,
+                lambda back, answer: self.loop.handed_over(answer),
+            )
+            await self._socket.open()
+        for stream in settings.streams:
+            if stream.sensor is not None:
+                self._watches.append(SensorWatch(stream, self.loop, self._names, self._runner))
+        for watch in self._watches:
+            await watch.start(self._watches)
+        if isinstance(self._above, MqttAbove):
+            self._tasks.append(asyncio.create_task(self._send_metrics(self._above), name="metrics to the gateway"))
+
+    async def stop(self) -> None:
+        """What is open stays in the spool where its stream has one, and ends here where it has none."""
+        for watch in self._watches:
+            await watch.stop()
+        if self._socket is not None:
+            await self._socket.close()
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.loop.close()
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close)
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close)
+        self._runner.close()
+
+    async def __aenter__(self) -> EdgeAgent:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def ask(
+        self,
+        sample: Sample,
+        *,
+        stream: str = "",
+        deadline_ms: float | None = None,
+        keep_asking_s: float | None = None,
+        priority: int | None = None,
+        final: bool = False,
+    ) -> Answer:
+        """The answer to one sample, by its deadline: perhaps provisional, unless `final` is asked for.
+
+        A sample is an array, or a mapping of tensor names to arrays. A device with one stream needs no name of it.
+        """
+        stream = stream or self.settings.streams[0].name
+        question_id = self.loop.submit(
+            stream,
+            payload_of(sample, self._names.of(self.loop.task_of(stream))),
+            ASKED_HERE,
+            ms_left=deadline_ms,
+            keep_ms=None if keep_asking_s is None else keep_asking_s * 1000.0,
+            priority=priority,
+        )
+        return await self.answers.awaited(question_id, final=final)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hear every answer to what `ask` asked: corrections, and those of an earlier life. Returns how to stop."""
+        return self.answers.listen(listener)
+
+    async def run_until(self, told: asyncio.Event) -> None:
+        """Until it is told to stop, or until every sensor has come to its end and everything open has been answered."""
+        ended = [asyncio.create_task(watch.ended()) for watch in self._watches]
+        waiting = asyncio.create_task(told.wait())
+        alone = bool(ended) and self._socket is None and all(stream.sensor for stream in self.settings.streams)
+        if alone:
+            finished = asyncio.create_task(self._all_ended(ended))
+            await asyncio.wait([waiting, finished], return_when=asyncio.FIRST_COMPLETED)
+            finished.cancel()
+        else:
+            await waiting
+        for task in (waiting, *ended):
+            task.cancel()
+
+    async def _all_ended(self, ended: list[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*ended)
+        await self.loop.idle()
+
+    def observe(self, event: Event, effects: list[Effect], now: float) -> None:
+        """The journal, and the radio's joules: an estimate, by the bytes that went up."""
+        if self._journal is not None:
+            self._journal.append(now, event)
+        above = self.settings.above
+        if type(event) is Sent and event.link == "above" and above is not None and above.budget.joules_per_byte:
+            self.tally.count(RADIO, ("above", "estimated"), event.bytes * above.budget.joules_per_byte)
+
+    def _hop_settings(self, folder: Path) -> HopSettings:
+        settings = self.settings
+        return HopSettings(
+            node=self.name,
+            tier="edge",
+            max_open=settings.limits.max_open,
+            max_keep_ms=settings.limits.max_keep_s * 1000.0,
+            audit_share=settings.audit.share,
+            seed=dice_seed(folder, settings.audit.seed_file),
+        )
+
+    def _uplink(self) -> UplinkSettings | None:
+        if self._above is None:
+            return None
+        above = self.settings.above
+        return above.uplink_settings() if above is not None else UplinkSettings()
+
+    def _mqtt(self) -> MqttAbove | None:
+        above = self.settings.above
+        return MqttAbove(above.mqtt_settings(self.name), self.name, runtime=__version__) if above is not None else None
+
+    def _new_spool(self, folder: Path) -> Callable[[Callable[[Event], None]], Spool] | None:
+        table = self.settings.spool
+        if all(stream.durability is Durability.MEMORY for stream in self.settings.streams):
+            return None
+
+        def make(post: Callable[[Event], None]) -> Spool:
+            spool = Spool(
+                folder / "spool.db",
+                post,
+                max_bytes=table.max_bytes,
+                max_age_s=table.max_age_s,
+                commit_every=table.commit_every,
+                commit_within_s=table.commit_within_s,
+            )
+            self.tally.gauge(SPOOL_QUESTIONS, (), lambda: spool.readings.depth)
+            self.tally.gauge(SPOOL_BYTES, (), lambda: spool.readings.bytes)
+            self.tally.gauge(SPOOL_AGE, (), lambda: spool.readings.oldest_age_s)
+            return spool
+
+        return make
+
+    def _new_journal(self, hop: HopSettings) -> JournalWriter | None:
+        table = self.settings.journal
+        if table is None:
+            return None
+        rebuild = {"hop": msgspec.to_builtins(hop), "uplink": msgspec.to_builtins(self._uplink())}
+        journal = JournalWriter(
+            table.path, node=self.name, tier="edge", seed=hop.seed, rebuild=rebuild, max_bytes=table.max_bytes
+        )
+        self.tally.gauge(JOURNAL_LOST, (), lambda: journal.lost)
+        self.tally.gauge(JOURNAL_UP, (), lambda: journal.up)
+        return journal
+
+    def _new_exporter(self) -> Exporter | None:
+        table = self.settings.metrics
+        if not table.port:
+            return None
+        return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)
+
+    async def _send_metrics(self, link: MqttAbove) -> None:
+        while True:
+            link.publish_metrics(metrics_message(self.tally))
+            await asyncio.sleep(METRICS_EVERY_S)

@@ -1,0 +1,92 @@
+"""Where answers go: back to the part of a program that asked, to who listens, to standard output, or to the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, Protocol
+
+from cascade.adapters.answer_json import answer_line
+from cascade.messages import Answer
+from edge_agent.ask_socket import AskSocket
+from edge_agent.settings import StreamTable
+
+log = logging.getLogger(__name__)
+Listener = Callable[[Answer], None]
+
+ASKED_HERE, FROM_SENSOR, BY_SOCKET = "here:", "sensor:", "ask:"
+"""How an address begins: a program that uses the agent as a library, a sensor of the settings, the ask socket."""
+
+
+class Publisher(Protocol):
+    """Who publishes answers for applications: the MQTT link."""
+
+    def publish_answers(self, answers: Sequence[Answer]) -> bool: ...
+
+
+class Answers:
+    """Hands each answer over once. A program that raises, or a pipe that is closed, harms no other."""
+
+    def __init__(
+        self, streams: Sequence[StreamTable], publisher: Publisher | None, out: BinaryIO | None = None
+    ) -> None:
+        self._where = {stream.name: stream.answers for stream in streams}
+        self._publisher = publisher
+        self._out = out or sys.stdout.buffer
+        self._out_is_gone = False
+        self._listeners: list[Listener] = []
+        self._first: dict[str, asyncio.Future[Answer]] = {}
+        self._final: dict[str, asyncio.Future[Answer]] = {}
+        self.socket: AskSocket | None = None
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Every answer to what this program asked, with corrections, and in an earlier life. Returns how to stop."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def awaited(self, question_id: str, *, final: bool) -> asyncio.Future[Answer]:
+        waiting = self._final if final else self._first
+        future = waiting[question_id] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: waiting.pop(question_id, None))
+        return future
+
+    def hand_over(self, back: str, answer: Answer) -> bool:
+        """False where somebody may still come for it: then it has not been handed over yet."""
+        if back.startswith(BY_SOCKET) and self.socket is not None:
+            return self.socket.deliver(back, answer) or not self.socket.waits_for(back)
+        if back.startswith(ASKED_HERE):
+            self._tell_here(answer)
+        else:
+            self._by_stream(answer)
+        return True
+
+    def _tell_here(self, answer: Answer) -> None:
+        future = self._first.get(answer.id)
+        if future is not None and not future.done():
+            future.set_result(answer)
+        future = self._final.get(answer.id)
+        if future is not None and not future.done() and not answer.provisional:
+            future.set_result(answer)
+        for listener in tuple(self._listeners):
+            try:
+                listener(answer)
+            except Exception:
+                log.exception("a listener failed on the answer to %s", answer.id)
+
+    def _by_stream(self, answer: Answer) -> None:
+        if self._where.get(answer.stream) == "mqtt" and self._publisher is not None:
+            self._publisher.publish_answers([answer])
+        else:
+            self._print(answer)
+
+    def _print(self, answer: Answer) -> None:
+        if self._out_is_gone:
+            return
+        try:
+            self._out.write(answer_line(answer))
+            self._out.flush()
+        except (OSError, ValueError) as error:
+            self._out_is_gone = True
+            log.warning("standard output is gone, answers are not printed any more: %s", error)

@@ -1,0 +1,219 @@
+"""The ask flow of a device: questions from its programs and sensors in, answers out, the spool and the link beside it.
+
+A question leaves the spool only when its final answer was handed over: never because a broker took it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from cascade.adapters.hop_shell import HopShell, ModelThread, Observer, StageEngine
+from cascade.adapters.transports.transport import Above
+from cascade.errors import BadInput
+from cascade.inference.budget import Allowance, Budget
+from cascade.inference.effects import Effect, Keep, Reply
+from cascade.inference.events import Asked, Durability, Event, LadderInstalled, LinkUp
+from cascade.inference.hop import Hop
+from cascade.messages import Answer, Payload, Question, payload_digest
+from cascade.release.ladder import Ladder
+from cascade.wire.content import compressed
+from edge_agent.settings import StreamTable
+from edge_agent.spool import Spool
+from edge_agent.spool_rows import Restored
+
+LOAD_MOST = 64
+"""How many questions are taken back from the spool at a time."""
+
+HandOver = Callable[[str, Answer], bool]
+"""Gives an answer to `back`, the address that came with its question. False: it is not handed over yet."""
+
+
+class Stream:
+    """What the settings say of one source, and how many questions it has asked."""
+
+    def __init__(self, table: StreamTable) -> None:
+        self.table = table
+        self.sequence = 0
+        self._allowed = Budget(Allowance(table.max_per_s, max(1.0, table.max_per_s)))
+
+    def has_room(self, now: float) -> bool:
+        """Whether the stream may ask once more now."""
+        if self._allowed.empty(now):
+            return False
+        self._allowed.spend(1.0)
+        return True
+
+
+class InferenceLoop:
+    """Owns the device's hop. All but `open` and `close` is called on the loop's thread."""
+
+    def __init__(
+        self,
+        device: str,
+        hop: Hop,
+        engine: StageEngine,
+        streams: tuple[StreamTable, ...],
+        hand_over: HandOver,
+        *,
+        above: Above | None = None,
+        spool: Callable[[Callable[[Event], None]], Spool] | None = None,
+        observers: tuple[Observer, ...] = (),
+        model_thread: ModelThread = "auto",
+        max_question_bytes: int = 256 * 1024,
+    ) -> None:
+        self.device = device
+        self.streams = {table.name: Stream(table) for table in streams}
+        self.max_question_bytes = max_question_bytes
+        self._hand_over = hand_over
+        self._releases: dict[str, str] = {}
+        self._life = secrets.token_hex(5)
+        """Ids must differ from those of every earlier life: a device has no clock to tell them apart by."""
+        self._asked = 0
+        self._loading = False
+        self._idle: asyncio.Future[None] | None = None
+        self.shell = HopShell(
+            hop,
+            engine,
+            reply=self._reply,
+            above=above,
+            prepare=self._compressed,
+            keep=self._keep,
+            remember=lambda effect: self._on_disk.remember(effect.key, effect.answer),
+            park=lambda effect: self._on_disk.park(effect.key),
+            observers=(*observers, self),
+            model_thread=model_thread,
+        )
+        self.spool = spool(self.shell.post_from_thread) if spool is not None else None
+
+    @property
+    def _on_disk(self) -> Spool:
+        assert self.spool is not None, "a durable question on a device without a spool"
+        return self.spool
+
+    async def open(self, ladders: list[Ladder]) -> None:
+        for ladder in ladders:
+            self._releases[ladder.task] = ladder.release
+            self.shell.post(LadderInstalled(ladder))
+        if self.spool is not None:
+            self.spool.open()
+        await self.shell.start()
+        self._take_from_spool()
+
+    async def close(self) -> None:
+        await self.shell.stop()
+        if self.spool is not None:
+            self.spool.close()
+
+    def submit(
+        self,
+        stream: str,
+        payload: Payload,
+        back: str,
+        *,
+        ms_left: float | None = None,
+        keep_ms: float | None = None,
+        priority: int | None = None,
+    ) -> str:
+        """Ask about one sample; the question's id. `BadInput` for what could never be asked."""
+        known = self._stream(stream)
+        table = known.table
+        size = sum(tensor.raw_bytes for tensor in payload)
+        if size > self.max_question_bytes:
+            raise BadInput(f"{size} bytes in one question; at most {self.max_question_bytes}")
+        if not known.has_room(self.shell.drive.clock()):
+            raise BadInput(f"stream {stream} may ask {table.max_per_s:g} times a second")
+        known.sequence += 1
+        self._asked += 1
+        question = Question(
+            id=f"{self._life}-{self._asked}",
+            device=self.device,
+            stream=stream,
+            sequence=known.sequence,
+            task=table.task,
+            release=self._releases.get(table.task, ""),
+            payload=payload,
+            digest=payload_digest(payload),
+            ms_left=table.deadline_ms if ms_left is None else ms_left,
+            keep_ms=table.keep_asking_s * 1000.0 if keep_ms is None else keep_ms,
+            priority=table.priority if priority is None else priority,
+        )
+        durability = table.durability if self.spool is not None else Durability.MEMORY
+        self.shell.post(Asked(question, back, durability))
+        return question.id
+
+    def task_of(self, stream: str) -> str:
+        return self._stream(stream).table.task
+
+    def _stream(self, name: str) -> Stream:
+        try:
+            return self.streams[name]
+        except KeyError:
+            raise BadInput(f"no stream {name!r}; there are {', '.join(sorted(self.streams))}") from None
+
+    def observe(self, event: Event, effects: list[Effect], now: float) -> None:
+        """When the link is back there may be room for what waits on disk."""
+        if type(event) is LinkUp:
+            self._take_from_spool()
+        if self._idle is not None:
+            self._note_idle()
+
+    def _reply(self, effect: Reply) -> None:
+        if self._hand_over(effect.back, effect.answer) and not effect.answer.provisional:
+            self.handed_over(effect.answer)
+
+    def handed_over(self, answer: Answer) -> None:
+        """The application has its final answer: only now may the spool forget the question."""
+        if self.spool is None:
+            return
+        if answer.repeated or self._may_be_on_disk(answer):
+            self.spool.forget(answer.key)
+        if self.spool.readings.waiting:
+            self._take_from_spool()
+
+    async def idle(self) -> None:
+        """Wait until nothing is open. Bounded by the deadlines and patience of what is."""
+        self._idle = asyncio.get_running_loop().create_future()
+        self._note_idle()
+        await self._idle
+
+    def _note_idle(self) -> None:
+        quiet = len(self.shell.hop.room) == 0 and (self.spool is None or self.spool.readings.waiting == 0)
+        if self._idle is not None and not self._idle.done() and quiet:
+            self._idle.set_result(None)
+
+    def _may_be_on_disk(self, answer: Answer) -> bool:
+        stream = self.streams.get(answer.stream)
+        return stream is None or stream.table.durability is not Durability.MEMORY
+
+    def _keep(self, effect: Keep) -> None:
+        self._on_disk.keep(self._compressed(effect.question), effect.back, effect.sync)
+
+    def _compressed(self, question: Question) -> Question:
+        stream = self.streams.get(question.stream)
+        encoding = stream.table.encoding if stream is not None else "none"
+        if encoding == "none":
+            return question
+        return msgspec.structs.replace(question, payload=compressed(question.payload, encoding))
+
+    def _take_from_spool(self) -> None:
+        """The most valuable that are on disk alone, while memory is less than half full."""
+        room = self.shell.hop.room
+        if self.spool is None or self._loading or 2 * len(room) >= room.max_open:
+            return
+        self._loading = True
+        self.spool.load(min(LOAD_MOST, room.max_open // 2), self._loaded)
+
+    def _loaded(self, rows: list[Restored]) -> None:
+        """On the spool's thread."""
+        for row in rows:
+            self.shell.post_from_thread(row.asked())
+        self.shell.call_from_thread(lambda: self._loading_done(bool(rows)))
+
+    def _loading_done(self, more: bool) -> None:
+        self._loading = False
+        if more:
+            self._take_from_spool()
