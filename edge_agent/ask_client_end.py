@@ -185,7 +185,7 @@ class ClientEnd(asyncio.Protocol):
             self.refuse(fault)
 
     def _gone(self) -> bool:
-        """After the end of what it says: whether it has only said all, or left. The kernel knows, a read does not tell."""
+        """Whether a client that has said all has left as well: a read can't tell the two, the kernel can."""
         if not self._ended or self._transport is None or self._transport.is_closing():
             return False
         poll = select.poll()
