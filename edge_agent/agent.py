@@ -33,9 +33,9 @@ from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
 from edge_agent.inference_loop import InferenceLoop
 from edge_agent.samples import Sample, TensorNames, payload_of
-from edge_agent.settings import EdgeSettings
+from edge_agent.settings import EdgeSettings, WatchTable
 from edge_agent.spool import Spool
-from edge_agent.watching import SensorWatch
+from edge_agent.watching import SensorWatch, Waker
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ class EdgeAgent:
             await self._socket.open()
         for stream in settings.streams:
             if stream.sensor is not None:
-                self._watches.append(SensorWatch(stream, self.loop, self._names, self._runner))
+                names = self._names.of(stream.task)
+                self._watches.append(SensorWatch(stream, self.loop, names, self._waker(stream.watch)))
         for watch in self._watches:
             await watch.start(self._watches)
         if isinstance(self._above, MqttAbove):
@@ -195,6 +196,12 @@ class EdgeAgent:
         above = self.settings.above
         if type(event) is Sent and event.link == "above" and above is not None and above.budget.joules_per_byte:
             self.tally.count(RADIO, ("above", "estimated"), event.bytes * above.budget.joules_per_byte)
+
+    def _waker(self, watch: WatchTable | None) -> Waker | None:
+        if watch is None or watch.wake_task is None:
+            return None
+        ladder = next(release.ladder for release in self._releases if release.manifest.task == watch.wake_task)
+        return Waker(ladder, self._runner)
 
     def _hop_settings(self, folder: Path) -> HopSettings:
         settings = self.settings

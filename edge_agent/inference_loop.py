@@ -75,6 +75,7 @@ class InferenceLoop:
         self._asked = 0
         self._loading = False
         self._idle: asyncio.Future[None] | None = None
+        self._roomy = asyncio.Event()
         self.shell = HopShell(
             hop,
             engine,
@@ -158,6 +159,8 @@ class InferenceLoop:
         """When the link is back there may be room for what waits on disk."""
         if type(event) is LinkUp:
             self._take_from_spool()
+        if 2 * len(self.shell.hop.room) < self.shell.hop.room.max_open:
+            self._roomy.set()
         if self._idle is not None:
             self._note_idle()
 
@@ -173,6 +176,12 @@ class InferenceLoop:
             self.spool.forget(answer.key)
         if self.spool.readings.waiting:
             self._take_from_spool()
+
+    async def room(self) -> None:
+        """Wait until memory is less than half full: what holds a sensor back that can wait."""
+        while 2 * len(self.shell.hop.room) >= self.shell.hop.room.max_open:
+            self._roomy.clear()
+            await self._roomy.wait()
 
     async def idle(self) -> None:
         """Wait until nothing is open. Bounded by the deadlines and patience of what is."""

@@ -117,7 +117,7 @@ def _check_part(folder: Path, release: ReleaseManifest, tier: Tier) -> None:
 
 
 def write_bundle(folder: Path, manifest: BundleManifest, sources: Mapping[str, Path | bytes]) -> LoadedBundle:
-    """Write a bundle of these files, by their path in it, and open it. The manifest's sizes and digests are set here."""
+    """Write a bundle of these files, by their path in it, and open it. The manifest's sizes and digests are set."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {path: _entry(source) for path, source in sorted(sources.items())}
     raw = write_manifest(msgspec.structs.replace(manifest, format=FORMAT, files=files))
@@ -130,8 +130,8 @@ def write_bundle(folder: Path, manifest: BundleManifest, sources: Mapping[str, P
 
 
 def write_release(folder: Path, name: str, task: str, gates: Sequence[StageGate]) -> str:
-    """Write the manifest of a release whose bundles lie in `folder/edge`, `folder/fog` and `folder/cloud`, or in some of
-    them. Returns its digest."""
+    """Write the manifest of a release whose bundles lie in `folder/edge`, `folder/fog` and `folder/cloud`, or some of
+    these. Returns its digest."""
     bundles: dict[Tier, BundleRef] = {}
     for tier in TIERS:
         if (folder / tier / MANIFEST_FILE).exists():

@@ -1,0 +1,220 @@
+"""Runs stages: holds the models of the installed releases, and turns `RunStage` into `Predicted` or `RunFailed`.
+
+In line, on the thread that calls it: a hand-off to an executor and back costs more than a small model does. `install` and
+`remove` may be called from another thread: they load and warm up on the side, and publish with one assignment.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cascade import __version__
+from cascade.adapters.backends import engine, usable_engines
+from cascade.adapters.backends.backend import Array, EngineSettings, Model
+from cascade.adapters.backends.first_load import FirstLoads
+from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
+from cascade.adapters.energy.estimate import EstimateMeter
+from cascade.adapters.energy.meter import Meter
+from cascade.adapters.stage_inputs import InputReader, stacked
+from cascade.errors import BadInput, BundleRejected, ModelRejected
+from cascade.inference.effects import RunStage
+from cascade.inference.events import BadSample, Predicted, RunFailed
+from cascade.inference.outputs import UNREADABLE, UnreadableOutput, read_outputs
+from cascade.messages import Prediction, Question
+from cascade.release.bundle import StageSpec
+from cascade.release.compatibility import MachineFacts, misfits
+from cascade.release.ladder import Ladder
+
+logger = logging.getLogger(__name__)
+
+Result = Prediction | BadSample
+
+GIVE_UP_AFTER = 3
+"""A batch that fails is run again one by one. If the first so many fail alone as well, it is the model, not a sample."""
+
+
+class LoadedStage:
+    """One model, and how questions go in and predictions come out."""
+
+    def __init__(self, spec: StageSpec, model: Model) -> None:
+        self.spec = spec
+        self._model = model
+        self._readers = tuple(
+            InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
+        )
+
+    def warm_up(self) -> None:
+        """Run it once on zeros, all the way to a prediction: a manifest that doesn't fit its model shows here, not at
+        the first question, which doesn't pay for first allocations either. `ModelRejected` if it fails."""
+        try:
+            self._run({reader.model_input: reader.zeros() for reader in self._readers}, 1)
+        except (BadInput, UnreadableOutput) as error:
+            raise ModelRejected(f"stage {self.spec.name}: the model doesn't fit its manifest: {error}") from error
+        except Exception as error:  # an engine may raise anything, and the release is refused all the same
+            raise ModelRejected(f"stage {self.spec.name}: fails on zeros: {error}") from error
+
+    def predict(self, questions: Sequence[Question]) -> tuple[Result, ...]:
+        """One result per question, in order. What it raises is the failure of the whole batch."""
+        batch = stacked(self._readers, questions)
+        predictions = self._predict_all(batch.arrays, len(batch.kept))
+        if not batch.bad:
+            return tuple(predictions)
+        results: dict[int, Result] = {index: BadSample(reason) for index, reason in batch.bad.items()}
+        results.update(zip(batch.kept, predictions, strict=True))
+        return tuple(results[index] for index in range(len(questions)))
+
+    def _predict_all(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
+        limit = self.spec.max_batch
+        if samples <= limit:
+            return self._predict_batch(arrays, samples) if samples else ()
+        parts = range(0, samples, limit)
+        return [
+            result for at in parts for result in self._predict_batch(_part(arrays, at, limit), min(limit, samples - at))
+        ]
+
+    def _predict_batch(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
+        try:
+            return self._run(arrays, samples)
+        except UnreadableOutput:
+            raise
+        except Exception as error:  # an engine may raise anything; which sample it was is found out below
+            if samples == 1:
+                if isinstance(error, BadInput):
+                    return [BadSample(str(error))]
+                raise
+            logger.info("stage %s failed on a batch of %d, now one by one: %s", self.spec.name, samples, error)
+            return self._one_by_one(arrays, samples)
+
+    def _one_by_one(self, arrays: Mapping[str, Array], samples: int) -> list[Result]:
+        """So that one sample on which the model fails takes no other with it: that one gets a prediction which no gate
+        can read, and climbs."""
+        results: list[Result] = []
+        failures = 0
+        for at in range(samples):
+            try:
+                results += self._run(_part(arrays, at, 1), 1)
+            except BadInput as error:
+                results.append(BadSample(str(error)))
+            except Exception:  # as above; counted, so that a broken model is not asked 64 times
+                failures += 1
+                if failures == at + 1 >= min(GIVE_UP_AFTER, samples):
+                    raise
+                results.append(UNREADABLE[self.spec.output.kind])
+        return results
+
+    def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
+        return read_outputs(self._model.run(arrays), self.spec.output, len(self.spec.labels), samples)
+
+    def close(self) -> None:
+        self._model.close()
+
+
+class StageRunner:
+    """The installed releases of one hop."""
+
+    def __init__(
+        self,
+        settings: EngineSettings = EngineSettings(),  # noqa: B008  # a NamedTuple can't be changed
+        first_loads: FirstLoads | None = None,
+        meter: Meter | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """Without `first_loads` new models are loaded here at once: for tests and simulations with models of their own."""
+        self._settings = settings
+        self._first_loads = first_loads
+        self._meter = meter or EstimateMeter()
+        self._memory_bytes = memory_bytes
+        self._installed: dict[tuple[str, str], dict[str, LoadedStage]] = {}
+        self._publishing = threading.Lock()
+
+    def install(self, release: LoadedRelease, settings: EngineSettings | None = None) -> Ladder:
+        """Load all stages of a release, or none: `BundleRejected` with what and where. Once installed, it stays as it is."""
+        ladder = release.ladder
+        key = ladder.task, ladder.release
+        if key not in self._installed:
+            stages = self._loaded(release.bundle, settings or self._settings)
+            with self._publishing:
+                self._installed = {**self._installed, key: stages}
+        return ladder
+
+    def remove(self, task: str, release: str) -> None:
+        """Forget a release, and free its models. Not while it runs: from the thread that calls `run`, or after it."""
+        with self._publishing:
+            stages = self._installed.get((task, release), {})
+            self._installed = {key: each for key, each in self._installed.items() if key != (task, release)}
+        _close(stages)
+
+    def installed(self) -> list[tuple[str, str]]:
+        """Tasks and releases, in the order in which they came."""
+        return list(self._installed)
+
+    def run(self, effect: RunStage) -> Predicted | RunFailed:
+        """Run a batch. Milliseconds and joules are those of the whole batch."""
+        stage = self._installed.get((effect.task, effect.release), {}).get(effect.stage)
+        if stage is None:
+            return RunFailed(effect.run, f"no stage {effect.stage} of {effect.task} {effect.release} is installed here")
+        mark, started_s = self._meter.begin(), time.perf_counter()
+        try:
+            with np.errstate(all="ignore"):
+                results = stage.predict(effect.questions)
+        except Exception as error:  # an engine may raise anything; the hop goes on without this batch
+            logger.warning("stage %s failed: %s", effect.stage, error)
+            return RunFailed(effect.run, f"{type(error).__name__}: {str(error)[:300]}")
+        ms = (time.perf_counter() - started_s) * 1000.0
+        spent = self._meter.spent(mark, stage.spec.costs, len(results))
+        return Predicted(effect.run, results, ms, spent.joules, spent.energy)
+
+    def close(self) -> None:
+        for task, release in self.installed():
+            self.remove(task, release)
+
+    def _loaded(self, bundle: LoadedBundle, settings: EngineSettings) -> dict[str, LoadedStage]:
+        self._check_fits(bundle)
+        stages: dict[str, LoadedStage] = {}
+        try:
+            for spec in bundle.manifest.stages:
+                stages[spec.name] = LoadedStage(spec, self._load(bundle, spec, settings))
+                stages[spec.name].warm_up()
+        except BundleRejected:
+            _close(stages)
+            raise
+        return stages
+
+    def _check_fits(self, bundle: LoadedBundle) -> None:
+        facts = MachineFacts(engines=usable_engines(), runtime=__version__, memory_bytes=self._memory_bytes)
+        reasons = misfits(bundle.manifest, facts)
+        if reasons:
+            raise BundleRejected(f"{bundle.folder}: {'; '.join(reasons)}")
+
+    def _load(self, bundle: LoadedBundle, spec: StageSpec, settings: EngineSettings) -> Model:
+        runs = engine(spec.format)
+        path = bundle.folder / spec.file
+        files = runs.inspect(path, settings)
+        for file in files:
+            if str(file.relative_to(bundle.folder)) not in bundle.manifest.files:
+                raise ModelRejected(f"{spec.file}: needs {file.name}, which the manifest doesn't name")
+        if self._first_loads is not None:
+            self._first_loads.check(runs, files, settings, {each.model_input: each.shape for each in spec.inputs})
+        return runs.load(path, settings)
+
+
+def _only_input(stage: str, model: Model) -> str:
+    if len(model.inputs) != 1:
+        raise ModelRejected(
+            f"stage {stage}: inputs {[spec.name for spec in model.inputs]}, and the manifest names none"
+        )
+    return model.inputs[0].name
+
+
+def _part(arrays: Mapping[str, Array], at: int, count: int) -> dict[str, Array]:
+    return {name: array[at : at + count] for name, array in arrays.items()}
+
+
+def _close(stages: Mapping[str, LoadedStage]) -> None:
+    for stage in stages.values():
+        stage.close()

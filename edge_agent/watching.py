@@ -1,0 +1,186 @@
+"""A stream with a sensor: its samples go through the watch, and what is worth it becomes a question."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cascade.adapters.hop_shell import StageEngine
+from cascade.errors import BadInput, CascadeError
+from cascade.inference.effects import RunStage
+from cascade.inference.events import BadSample, Predicted
+from cascade.inference.gate import Gate
+from cascade.inference.watch import (
+    Ask,
+    Look,
+    Looked,
+    Sampled,
+    SensorOff,
+    SensorOn,
+    Watch,
+    WatchEffect,
+    WatchEvent,
+    WatchSettings,
+    WatchTicked,
+)
+from cascade.messages import Payload, Question, Verdict
+from cascade.release.ladder import Ladder
+from edge_agent.answers import FROM_SENSOR
+from edge_agent.inference_loop import InferenceLoop
+from edge_agent.samples import payload_of
+from edge_agent.sensors import make_sensor
+from edge_agent.sensors.sensor import Array, Sample
+from edge_agent.settings import StreamTable, WatchTable
+
+log = logging.getLogger(__name__)
+RETRY_S = 5.0
+"""After a sensor broke: when it is started again."""
+
+
+class Waker:
+    """The model that looks before there is a question: the first stage of a task's ladder, with its gate."""
+
+    def __init__(self, ladder: Ladder, engine: StageEngine) -> None:
+        self._ladder, self._engine = ladder, engine
+        self._stage = ladder.stages[0]
+        self._gate = Gate(self._stage)
+
+    def sees_something(self, payload: Payload) -> bool:
+        """What the gate answers is something. What can't be read is not: a question about it would say no more."""
+        question = Question(
+            id="", device="", stream="", sequence=0, task=self._ladder.task, release=self._ladder.release,
+            payload=payload, ms_left=0.0,
+        )  # fmt: skip
+        wanted = RunStage(0, self._ladder.task, self._ladder.release, self._stage.name, (question,))
+        ran = self._engine.run(wanted)
+        if not isinstance(ran, Predicted) or isinstance(ran.results[0], BadSample):
+            return False
+        return self._gate.decide(ran.results[0]).verdict is Verdict.ANSWER
+
+
+class SensorWatch:
+    """Owns one sensor and its watch. A sensor that another stream's watch wakes begins switched off."""
+
+    def __init__(self, stream: StreamTable, loop: InferenceLoop, names: tuple[str, ...], waker: Waker | None) -> None:
+        assert stream.sensor is not None
+        self.stream = stream
+        self.watch = Watch(_watch_settings(stream.watch))
+        self.sensor = make_sensor(stream.name, stream.sensor)
+        self.refused = 0
+        self._loop, self._names, self._waker = loop, names, waker
+        self._others: Mapping[str, SensorWatch] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._on = False
+        self._switching: asyncio.Task[None] | None = None
+
+    @property
+    def begins_off(self) -> bool:
+        return any(other.watch.settings.wakes == self.stream.name for other in self._others.values())
+
+    async def start(self, watches: list[SensorWatch]) -> None:
+        self._others = {watch.stream.name: watch for watch in watches}
+        if not self.begins_off:
+            await self.sensor.start(self._emit)
+            self._on = True
+
+    async def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._switching is not None:
+            await asyncio.wait([self._switching])
+        await self.sensor.stop()
+
+    async def ended(self) -> None:
+        """When the sensor has nothing more to give. One that breaks is told, and started again."""
+        while self._on:
+            try:
+                await self.sensor.ended()
+                return
+            except (CascadeError, OSError, ValueError) as error:
+                log.warning("sensor %s broke, it is started again in %g s: %s", self.stream.name, RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+                await self.sensor.stop()
+                await self.sensor.start(self._emit)
+
+    def switch(self, on: bool) -> None:
+        """By the watch of another stream."""
+        before = self._switching
+
+        async def change() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            if on is not self._on:
+                self._on = on
+                await (self.sensor.start(self._emit) if on else self.sensor.stop())
+                log.info("sensor %s is switched %s", self.stream.name, "on" if on else "off")
+
+        self._switching = asyncio.create_task(change(), name=f"switch {self.stream.name}")
+
+    async def _emit(self, sample: Sample) -> None:
+        await self._loop.room()
+        self._take(Sampled(sample))
+
+    def _take(self, event: WatchEvent) -> None:
+        now = self._loop.shell.drive.clock()
+        for effect in self.watch.handle(event, now):
+            self._perform(effect)
+        self._arrange_waking(now)
+
+    def _perform(self, effect: WatchEffect) -> None:
+        match effect:
+            case Look(samples):
+                self._take(Looked(self._waker is None or self._waker.sees_something(self._payload(samples))))
+            case Ask(samples):
+                self._ask(samples)
+            case SensorOn(stream):
+                self._others[stream].switch(True)
+            case SensorOff(stream):
+                self._others[stream].switch(False)
+
+    def _ask(self, samples: tuple[Sample, ...]) -> None:
+        try:
+            self._loop.submit(self.stream.name, self._payload(samples), FROM_SENSOR + self.stream.name)
+        except BadInput as error:
+            self.refused += 1
+            if self.refused == 1:
+                log.warning("stream %s: %s (told once)", self.stream.name, error)
+
+    def _payload(self, samples: tuple[Sample, ...]) -> Payload:
+        if len(samples) == 1:
+            return payload_of(_named(samples[0].tensors, self._names), self._names)
+        joined = {name: np.concatenate([each.tensors[name] for each in samples]) for name in samples[0].tensors}
+        return payload_of(_named(joined, self._names), self._names)
+
+    def _arrange_waking(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.watch.wakes_at is not None:
+            delay_s = max(0.0, self.watch.wakes_at - now)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._take, WatchTicked())
+
+
+def _named(tensors: Mapping[str, Array], names: tuple[str, ...]) -> Mapping[str, Any]:
+    """A single array is the model's only input, whatever the sensor calls it."""
+    if len(tensors) == 1 and len(names) == 1:
+        return {names[0]: next(iter(tensors.values()))}
+    return tensors
+
+
+def _watch_settings(table: WatchTable | None) -> WatchSettings:
+    if table is None:
+        return WatchSettings()
+    return WatchSettings(
+        window=table.window,
+        step=table.step,
+        patience=table.patience,
+        cool_down_s=table.cool_down_s,
+        pre_roll=table.pre_roll,
+        looks=table.wake_task is not None,
+        wakes=table.wakes or "",
+        awake_s=table.awake_s,
+    )
