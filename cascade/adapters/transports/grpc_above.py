@@ -1,0 +1,276 @@
+"""The asking end of the gRPC link: one stream to the cloud, with many questions in flight.
+
+The link is up when the other side has said something in this stream, and lost when it has said nothing for
+`dead_after_s`: heartbeats of our own, because gRPC notices a frozen server after a minute, and a call without a
+deadline never. Each try has a channel of its own: the next call of an old one would go into the same dead connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import random
+from typing import Any, NamedTuple
+
+import grpc
+from grpc import aio
+
+from cascade.adapters.transports.backoff import Backoff
+from cascade.adapters.transports.grpc_security import channel_credentials, may_be_plain
+from cascade.adapters.transports.intake import take_answers
+from cascade.adapters.transports.transport import MAX_QUESTION_BYTES, PACK_QUESTIONS, Post
+from cascade.errors import SettingsError
+from cascade.inference.events import LinkLost, LinkUp, Sent, Unsendable
+from cascade.messages import Question
+from cascade.wire.codec import encode_up, packs
+from cascade.wire.limits import USUAL, Limits
+from cascade.wire.topics import check_device_name
+
+ASK_METHOD = "/cascade.wire.v1.Cascade/Ask"
+GOODBYE_S = 1.0
+UPS_PER_MINUTE = 6
+MAX_UNREADABLE = 3
+"""Messages in a row that can't be read; then the stream is given up."""
+
+log = logging.getLogger(__name__)
+
+
+class GrpcAboveSettings(NamedTuple):
+    host: str
+    port: int
+    node: str
+    """Our own name, `<site>.<name>`: what our certificate says."""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str = ""
+    """The name in the server's certificate, where it is not `host`."""
+    heartbeat_s: float = 1.0
+    dead_after_s: float = 3.0
+    max_queued: int = 4096
+    """Questions that wait for the stream. No less than the hop has in flight; over it the link counts as lost."""
+    insecure_ok: bool = False
+    connect_within_s: float = 10.0
+    retry_first_s: float = 0.5
+    retry_most_s: float = 20.0
+    pack_bytes: int = 512 * 1024
+    """A message's most: a heartbeat waits behind it, on a slow line for seconds."""
+    max_question_bytes: int = MAX_QUESTION_BYTES
+    limits: Limits = USUAL
+
+
+class GrpcAbove:
+    """See `transport.Above`."""
+
+    def __init__(self, settings: GrpcAboveSettings, chance: Callable[[], float] = random) -> None:
+        self._settings = settings
+        self._chance = chance
+        self._post: Post = _nowhere
+        self._queue: deque[Question] = deque()
+        self._wake = asyncio.Event()
+        self._ping = 0
+        self._pings = 0
+        self._is_up = False
+        self._closing = False
+        self._heard_at = 0.0
+        self._up_since = math.inf
+        self.trouble = "not opened"
+        """Why there is no link, for people; empty while there is one."""
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, post: Post) -> None:
+        _check(self._settings)
+        self._post = post
+        self._task = asyncio.create_task(self._connect_for_ever(), name=f"grpc above of {self._settings.node}")
+
+    def ask(self, questions: Sequence[Question]) -> None:
+        if not self._is_up or self._closing:
+            return
+        self._queue.extend(questions)
+        if len(self._queue) > self._settings.max_queued:
+            self._lose("queue_full")
+        self._wake.set()
+
+    async def close(self) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=GOODBYE_S if self._is_up else 0)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._is_up, self._task, self._post = False, None, _nowhere
+
+    async def _connect_for_ever(self) -> None:
+        loop, settings = asyncio.get_running_loop(), self._settings
+        backoff = Backoff(settings.retry_first_s, settings.retry_most_s, UPS_PER_MINUTE, self._chance)
+        while not self._closing:
+            self._up_since = math.inf
+            self.trouble = await self._one_stream()
+            self._lose(self.trouble)
+            if self._closing:
+                return
+            if self._up_since < math.inf:
+                backoff.connected(self._up_since)
+            delay_s = backoff.next_s(loop.time(), max(0.0, loop.time() - self._up_since))
+            log.info("%s: no link to %s: %s", settings.node, _target(settings), self.trouble)
+            await asyncio.sleep(delay_s)
+
+    async def _one_stream(self) -> str:
+        """One try, from connecting to the end, and how it ended."""
+        try:
+            channel = _channel(self._settings)
+        except SettingsError as error:
+            return str(error)
+        async with channel:
+            call = channel.stream_stream(ASK_METHOD)()
+            self._heard_at = 0.0
+            doing = {asyncio.create_task(job) for job in (self._write(call), self._read(call), self._watch())}
+            try:
+                done, _ = await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                call.cancel()
+                for task in doing:
+                    task.cancel()
+                await asyncio.gather(*doing, return_exceptions=True)
+            return _ending(done)
+
+    async def _write(self, call: Any) -> str:
+        """Greeting, then questions as they come, heartbeats before them."""
+        await call.write(encode_up(hello=self._settings.node))
+        while True:
+            if self._ping:
+                data, self._ping = encode_up(ping=self._ping), 0
+                await call.write(data)
+                self._post(Sent("above", len(data)))
+            elif self._queue:
+                await self._write_some(call)
+            elif self._closing:
+                await call.done_writing()
+                return "closed"
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _write_some(self, call: Any) -> None:
+        some = [self._queue.popleft() for _ in range(min(PACK_QUESTIONS, len(self._queue)))]
+        unsendable: list[Unsendable] = []
+        for data, keys in packs(
+            some,
+            min(self._settings.pack_bytes, self._settings.limits.max_message_bytes),
+            max_question_bytes=self._settings.max_question_bytes,
+            unsendable=unsendable,
+        ):
+            await call.write(data)
+            self._post(Sent("above", len(data), keys))
+        for each in unsendable:
+            self._post(each)
+
+    async def _read(self, call: Any) -> str:
+        unreadable, end = 0, getattr(aio, "EOF")  # noqa: B009 (missing from the stubs)
+        while True:
+            data = await call.read()
+            if data is end:
+                return f"{(await call.code()).name}: {await call.details()}"
+            down = take_answers(self._post, data, self._settings.limits, "above")
+            if down is None:
+                unreadable += 1
+                if unreadable == MAX_UNREADABLE:
+                    return "unreadable"
+                continue
+            unreadable = 0
+            self._heard_at = asyncio.get_running_loop().time()
+            if not self._is_up:
+                self._come_up()
+
+    async def _watch(self) -> str:
+        """Heartbeats, and the end of our patience."""
+        loop, settings = asyncio.get_running_loop(), self._settings
+        patience_ends = loop.time() + settings.connect_within_s
+        while True:
+            wakes_at = min(loop.time() + settings.heartbeat_s, patience_ends)
+            await asyncio.sleep(wakes_at - loop.time())
+            if self._heard_at:
+                patience_ends = self._heard_at + settings.dead_after_s
+            if loop.time() >= patience_ends:
+                if loop.time() - wakes_at < settings.heartbeat_s:
+                    return "silent"
+                patience_ends = loop.time() + settings.heartbeat_s
+                """It was we who slept: what came meanwhile has not been read yet."""
+            self._pings += 1
+            self._ping = self._pings
+            self._wake.set()
+
+    def _come_up(self) -> None:
+        self._is_up, self.trouble = True, ""
+        self._up_since = min(self._up_since, self._heard_at)
+        self._post(LinkUp())
+
+    def _lose(self, reason: str) -> None:
+        """What waits is dropped: the hop asks it again when the link is up."""
+        self._queue.clear()
+        if self._is_up:
+            self._is_up = False
+            self._post(LinkLost(reason))
+
+
+def _nowhere(_: object) -> None:
+    """Before `open` and after `close` nobody listens."""
+
+
+def _target(settings: GrpcAboveSettings) -> str:
+    return f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+
+
+def _check(settings: GrpcAboveSettings) -> None:
+    check_device_name(settings.node)
+    if not 0 < settings.heartbeat_s < settings.dead_after_s:
+        raise SettingsError("the link above", ["heartbeat_s: expected more than 0 and less than dead_after_s"])
+    if settings.ca_file is None:
+        may_be_plain("the link above", settings.host, settings.insecure_ok)
+    _channel_credentials(settings)
+
+
+def _channel_credentials(settings: GrpcAboveSettings) -> grpc.ChannelCredentials | None:
+    if settings.ca_file is None:
+        return None
+    return channel_credentials("the link above", settings.ca_file, settings.cert_file, settings.key_file)
+
+
+def _channel(settings: GrpcAboveSettings) -> Any:
+    """Certificates are read at every try: they are short-lived, and replaced while we run."""
+    dead_after_ms = int(settings.dead_after_s * 1000)
+    options: list[tuple[str, Any]] = [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+        ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
+        ("grpc.keepalive_time_ms", 4 * dead_after_ms),
+        ("grpc.keepalive_timeout_ms", dead_after_ms),
+        ("grpc.http2.ping_timeout_ms", dead_after_ms),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if settings.server_name:
+        options.append(("grpc.ssl_target_name_override", settings.server_name))
+    credentials = _channel_credentials(settings)
+    if credentials is None:
+        return aio.insecure_channel(_target(settings), options)
+    return aio.secure_channel(_target(settings), credentials, options)
+
+
+def _ending(done: set[asyncio.Task[str]]) -> str:
+    """How a stream ended, in a word or two. What is not gRPC's failure is our bug, and raised."""
+    for task in done:
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, aio.AioRpcError):
+            return f"{error.code().name}: {error.details()}"
+        if not isinstance(error, asyncio.InvalidStateError | asyncio.CancelledError):
+            raise error
+    return "closed"

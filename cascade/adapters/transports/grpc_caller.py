@@ -1,0 +1,111 @@
+"""One gateway's stream, seen by the server: what waits to be sent to it, and what it is owed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from grpc import aio
+
+from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
+from cascade.inference.events import Sent
+from cascade.messages import Answer, Key
+from cascade.wire.codec import answer_packs, encode_down
+from cascade.wire.limits import Limits
+
+GOODBYE_S = 1.0
+PACK_BYTES = 512 * 1024
+"""A message's most, unless one answer alone is larger: a heartbeat waits behind it."""
+
+
+class Caller:
+    """A deque and one writer."""
+
+    def __init__(self, node: str, context: Any, post: Post, limits: Limits, max_queued: int) -> None:
+        self.node = node
+        self.owed: set[Key] = set()
+        """Questions that have had no reply yet."""
+        self._context = context
+        self._post = post
+        self._limits = limits
+        self._max_queued = max_queued
+        self._answers: deque[Answer] = deque()
+        self._welcome = ""
+        self._pong = 0
+        self._end = ""
+        self._wake = asyncio.Event()
+        self._sent_all = asyncio.Event()
+
+    def welcome(self, node: str) -> None:
+        self._welcome = node
+        self._stir()
+
+    def pong(self, number: int) -> None:
+        self._pong = number
+        self._stir()
+
+    def reply(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            self.owed.discard(answer.key)
+        self._answers.extend(answers)
+        if len(self._answers) > self._max_queued:
+            self.end("answers are not read")
+        self._stir()
+
+    def end(self, why: str) -> None:
+        self._answers.clear()
+        self._end = why
+        self._stir()
+
+    async def flush(self) -> None:
+        """Wait until everything was handed to the network, but not for somebody who doesn't read."""
+        if self._answers:
+            await asyncio.wait([asyncio.ensure_future(self._sent_all.wait())], timeout=GOODBYE_S)
+
+    async def lives_as_long_as(self, reading: asyncio.Task[str]) -> str:
+        """Until one side ends it: why we did, or an empty string where the gateway did."""
+        writing = asyncio.create_task(self._write())
+        both = {reading, writing}
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+        for task in done:
+            error = task.exception()
+            if error is None:
+                return task.result()
+            if not isinstance(error, aio.BaseError | asyncio.InvalidStateError):
+                raise error
+        return ""
+
+    def _stir(self) -> None:
+        self._sent_all.clear()
+        self._wake.set()
+
+    async def _write(self) -> str:
+        while not self._end:
+            if self._welcome or self._pong:
+                data = encode_down(welcome=self._welcome, pong=self._pong)
+                self._welcome, self._pong = "", 0
+                await self._send(data)
+            elif self._answers:
+                await self._write_some()
+            else:
+                self._sent_all.set()
+                self._wake.clear()
+                await self._wake.wait()
+        return self._end
+
+    async def _write_some(self) -> None:
+        some = [self._answers.popleft() for _ in range(min(PACK_QUESTIONS, len(self._answers)))]
+        most = max(PACK_BYTES, min(self._limits.max_answer_bytes + 16, self._limits.max_message_bytes))
+        for data in answer_packs(some, most, max_answer_bytes=self._limits.max_answer_bytes):
+            await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        await self._context.write(data)
+        self._post(Sent("below", len(data)))

@@ -1,0 +1,264 @@
+"""One connection to a broker: a paho client on the loop's own thread, from CONNECT to the loss of its socket.
+
+A connection has a paho client of its own, and what that has queued goes with it: a reconnect starts clean, and whoever
+asked asks again. paho must never be let out of a callback by an exception: it would handle the same packet for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from cascade.adapters.transports.mqtt_settings import MqttSettings
+from cascade.adapters.transports.mqtt_socket import TurnSocket
+
+TAKEN_OVER = 0x8E
+REFUSALS = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
+"""Codes of CONNACK that trying again does not mend: version, client id, password, rights, banned, method."""
+READS_PER_TURN = 256
+ENVELOPE_BYTES = 64
+"""More than a PUBLISH takes beside its topic and payload."""
+
+
+class Loss(NamedTuple):
+    """How a connection ended."""
+
+    reason: str
+    code: int = 0
+    """Of the broker's DISCONNECT or CONNACK, if it said anything."""
+    refused: bool = False
+    by_broker: bool = True
+
+
+class Terms(NamedTuple):
+    """What the broker grants in CONNACK."""
+
+    receive_maximum: int
+    max_packet_bytes: int
+
+
+class Heard(NamedTuple):
+    """A message from the broker. It is acknowledged by `ack(mid)`; without that the broker sends it again one day."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    mid: int
+
+
+class Will(NamedTuple):
+    """What the broker publishes for us, retained, when we fall silent."""
+
+    topic: str
+    payload: bytes
+
+
+class Ears(Protocol):
+    """Who listens to a connection. Called on the loop's thread; `heard` and `acknowledged` must only take notes."""
+
+    def connected(self, terms: Terms) -> None: ...
+    def subscribed(self, codes: list[int]) -> None: ...
+    def acknowledged(self, mid: int, code: int) -> None: ...
+    def heard(self, message: Heard) -> None: ...
+
+
+class _Client(paho.Client):
+    """paho, given a socket that is open already: its own way to open one blocks."""
+
+    opened: TurnSocket
+
+    def _create_socket(self) -> TurnSocket:
+        return self.opened
+
+
+class Connection:
+    """Opened by `start`; ended by `lost`, which is set exactly once."""
+
+    def __init__(self, settings: MqttSettings, ears: Ears, sock: socket.socket) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[Loss] = self.loop.create_future()
+        self._settings, self._ears = settings, ears
+        self._sock = TurnSocket(sock, settings.max_packet_bytes)
+        self._client = self._paho()
+        self._flush_is_due = self._writer_is_on = self._watching = False
+
+    def _paho(self) -> _Client:
+        client = _Client(
+            CallbackAPIVersion.VERSION2,
+            self._settings.client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.opened = self._sock
+        client.max_queued_messages_set(self._settings.max_queued)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_want_write
+        return client
+
+    def start(self, password: str | None, will: Will | None, clean: bool, session_expiry_s: int) -> None:
+        settings = self._settings
+        if settings.username:
+            self._client.username_pw_set(settings.username, password)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = session_expiry_s
+        properties.ReceiveMaximum = settings.receive_maximum
+        properties.MaximumPacketSize = settings.max_packet_bytes
+        self._client.connect(
+            settings.host, settings.port, settings.keepalive_s, clean_start=clean, properties=properties
+        )
+
+    def subscribe(self, filters: list[str]) -> None:
+        """Retained messages come with the first subscription only, so asking again is a cheap proof of life."""
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        self._client.subscribe([(name, options) for name in filters])
+
+    def unsubscribe(self, filters: list[str]) -> None:
+        self._client.unsubscribe(filters)
+
+    def publish(self, topic: str, payload: bytes, retain: bool, expiry_s: int) -> int | None:
+        """QoS 1. The packet's identifier, or None where paho has no room. An expiry of 0 is none."""
+        properties = _expiring_in(expiry_s) if expiry_s else None
+        info = self._client.publish(topic, payload, 1, retain, properties)
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def ack(self, mid: int) -> None:
+        self._client.ack(mid, 1)
+
+    def keep_alive(self) -> None:
+        self._client.loop_misc()
+
+    def drop(self, loss: Loss) -> None:
+        """Close without a goodbye: the broker reads our will."""
+        self._lose(loss)
+        self._close()
+
+    def leave(self) -> None:
+        """Say goodbye; the will is not read."""
+        self._client.disconnect()
+        self._flush()
+        self.drop(Loss("closed", by_broker=False))
+
+    def _close(self) -> None:
+        self._stop_watching()
+        self._sock.close()
+
+    def _lose(self, loss: Loss) -> None:
+        if not self.lost.done():
+            self.lost.set_result(loss)
+
+    def _readable(self) -> None:
+        if self.lost.done():
+            return
+        self._sock.begin_turn()
+        try:
+            for _ in range(READS_PER_TURN):
+                self._client.loop_read()
+                if self.lost.done() or not self._sock.more:
+                    return
+        except Exception as error:  # noqa: BLE001 - paho would handle the same packet for ever; the connection has to go
+            self.loop.call_exception_handler({"message": "reading from the broker", "exception": error})
+            self.drop(Loss(f"an error of ours: {type(error).__name__}", by_broker=False))
+        else:
+            self.loop.call_soon(self._readable)
+
+    def _flush(self) -> None:
+        if self.lost.done():
+            return
+        self._flush_is_due = (
+            True  # so that paho's wish to write does not call for another flush from inside of this one
+        )
+        self._client.loop_write()
+        self._flush_is_due = False
+        try:
+            self._sock.flush()
+        except OSError:
+            self.drop(Loss(self._sock.fault))
+        else:
+            self._watch_writing(self._sock.unsent or self._client.want_write())
+
+    def _watch_writing(self, wanted: bool) -> None:
+        if wanted and not self._writer_is_on and not self.lost.done():
+            self.loop.add_writer(self._sock.fileno(), self._flush)
+        elif self._writer_is_on and not wanted:
+            self.loop.remove_writer(self._sock.fileno())
+        self._writer_is_on = wanted
+
+    def _stop_watching(self) -> None:
+        """Once only: paho takes leave of its socket again when it is collected; its number may be another's by then."""
+        if self._watching:
+            self._watching = False
+            self.loop.remove_reader(self._sock.fileno())
+            self.loop.remove_writer(self._sock.fileno())
+
+    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        self._watching = True
+        self.loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _on_socket_close(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        self._stop_watching()
+
+    def _on_want_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self.loop.call_soon(self._flush)
+
+    def _on_connect(
+        self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, terms: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._lose(Loss(f"refused: {_named(code)}", code.value, refused=code.value in REFUSALS))
+            return
+        granted = Terms(getattr(terms, "ReceiveMaximum", 65535), getattr(terms, "MaximumPacketSize", 2**28))
+        client.max_inflight_messages_set(min(granted.receive_maximum, self._settings.max_queued))
+        self.loop.call_soon(self._ears.connected, granted)
+
+    def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server and code is not None:
+            self._lose(Loss(f"the broker hung up: {_named(code)}", code.value, refused=code.value in REFUSALS))
+        else:
+            self._lose(Loss(self._sock.fault or "the broker breaks the protocol, or is silent"))
+
+    def _on_subscribe(
+        self, client: paho.Client, userdata: Any, mid: int, codes: list[ReasonCode], properties: Any
+    ) -> None:
+        self.loop.call_soon(self._ears.subscribed, [code.value for code in codes])
+
+    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, code: ReasonCode, properties: Any) -> None:
+        self._ears.acknowledged(mid, code.value)
+
+    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._ears.heard(Heard(topic, bytes(message.payload), message.retain, message.mid if message.qos else 0))
+
+
+def _named(code: ReasonCode) -> str:
+    return f"{code.getName().lower()} (0x{code.value:02x})"
+
+
+@lru_cache(maxsize=256)
+def _expiring_in(seconds: int) -> Properties:
+    """paho takes tens of microseconds to make these."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = seconds
+    return properties

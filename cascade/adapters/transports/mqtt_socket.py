@@ -1,0 +1,179 @@
+"""A socket to the broker: how it is opened, and how it is read and written once per turn of the loop.
+
+paho reads a packet in three calls and writes each packet by itself. With one read and one write per turn, a fleet whose
+questions can't be packed gets through 2.6 times as many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from cascade.errors import LinkError
+
+READ_BYTES = 64 * 1024
+MOST_UNSENT_BYTES = 1024 * 1024
+"""What paho may hand over before it has to keep the rest itself."""
+
+
+class Refused(LinkError):
+    """Somebody has to mend something before trying again makes sense: no hurry."""
+
+
+async def dial(host: str, port: int, context: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
+    """A connected socket that never blocks, and never waits to send: Nagle costs 40 ms. `LinkError`, `Refused`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            plain = await _connected(host, port)
+            try:
+                return plain if context is None else await _greeted(plain, context, host)
+            except BaseException:
+                plain.close()
+                raise
+    except TimeoutError:
+        raise LinkError(f"no connection to {host}:{port} within {timeout_s:g} s") from None
+    except ssl.SSLCertVerificationError as error:
+        raise Refused(f"the certificate of {host} is not believed: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        raise Refused(f"no TLS with {host}:{port}: {said(error)}") from error
+    except OSError as error:
+        raise LinkError(f"no connection to {host}:{port}: {said(error)}") from error
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """Tries the addresses of the name one after the other."""
+    loop = asyncio.get_running_loop()
+    failure: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        plain = socket.socket(family, kind, protocol)
+        plain.setblocking(False)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await loop.sock_connect(plain, address)
+        except OSError as error:
+            plain.close()
+            failure = error
+        except BaseException:
+            plain.close()
+            raise
+        else:
+            return plain
+    raise failure
+
+
+async def _greeted(plain: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    wrapped = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            try:
+                wrapped.do_handshake()
+                return wrapped
+            except ssl.SSLWantReadError:
+                await _ready(loop.add_reader, loop.remove_reader, wrapped)
+            except ssl.SSLWantWriteError:
+                await _ready(loop.add_writer, loop.remove_writer, wrapped)
+    except BaseException:
+        wrapped.close()
+        raise
+
+
+async def _ready(add, remove, sock: ssl.SSLSocket) -> None:  # type: ignore[no-untyped-def]
+    """Wait until the socket can be read or written, whichever the two functions are for."""
+    ready = asyncio.get_running_loop().create_future()
+    add(sock, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        remove(sock)
+
+
+def said(error: OSError) -> str:
+    """What an error of the network says, in few words."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+class TurnSocket:
+    """What paho takes for its socket. `begin_turn` allows one more read; `flush` sends what was written since."""
+
+    def __init__(self, sock: socket.socket, max_packet_bytes: int) -> None:
+        self.fault = ""
+        """Why the socket failed: paho logs that, and tells its caller only that the connection is lost."""
+        self._sock, self._max_packet_bytes = sock, max_packet_bytes
+        self._short_read_is_all = not isinstance(sock, ssl.SSLSocket)
+        self._fd = sock.fileno()
+        self._in, self._at = b"", 0
+        self._dry = False
+        self._out = bytearray()
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be something left to read in this turn."""
+        return self._at < len(self._in) or not self._dry
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._out)
+
+    def begin_turn(self) -> None:
+        self._dry = False
+
+    def recv(self, size: int) -> bytes:
+        """paho asks for the rest of a packet in one call, so this is where a giant one is seen before it is taken."""
+        if size > self._max_packet_bytes:
+            self.fault = f"the broker sends a packet of {size} bytes"
+            raise ConnectionError(self.fault)
+        if self._at == len(self._in):
+            self._fill()
+        piece = self._in[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def _fill(self) -> None:
+        if self._dry:
+            raise BlockingIOError
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._dry = True
+            raise BlockingIOError from None
+        except OSError as error:
+            self.fault = said(error)
+            raise
+        if not data:
+            self.fault = "the broker hung up"
+        self._dry = self._short_read_is_all and len(data) < READ_BYTES
+        self._in, self._at = data, 0
+
+    def send(self, data: bytes | bytearray) -> int:
+        if len(self._out) >= MOST_UNSENT_BYTES:
+            raise BlockingIOError
+        self._out += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Raises OSError where the connection is gone; what can't be sent now stays."""
+        while self._out:
+            try:
+                sent = self._sock.send(self._out)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError as error:
+                self.fault = said(error)
+                raise
+            del self._out[:sent]
+
+    def close(self) -> None:
+        """What can still be sent is: paho closes right after its DISCONNECT."""
+        try:
+            self.flush()
+        except OSError as error:
+            self.fault = said(error)
+        self._sock.close()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def setblocking(self, flag: bool) -> None:
+        """It never blocks."""

@@ -1,0 +1,180 @@
+"""Whatever happens to a hop, in whatever order: it raises nothing, ends each question once, and keeps nothing back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cascade.inference.budget import Allowance
+from cascade.inference.effects import AskAbove, Keep, Park, Remember, Reply, RunStage
+from cascade.inference.events import (
+    Answered,
+    Asked,
+    BadSample,
+    Durability,
+    Evicted,
+    Kept,
+    LadderInstalled,
+    LinkLost,
+    LinkUp,
+    Predicted,
+    Remembered,
+    RunFailed,
+    Sent,
+    Ticked,
+    Unsendable,
+)
+from cascade.inference.hop import Hop
+from cascade.inference.replying import HopSettings
+from cascade.inference.uplink import UplinkSettings
+from cascade.messages import Answer, ClassScores, Outcome, Question, Tensor
+from cascade.release.ladder import GateSpec, Ladder, LadderStage
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["ask", "ask", "run", "run", "fail", "answer", "answer", "refuse", "provisional", "expire", "kept", "not_kept",
+             "remembered", "up", "lost", "tick", "wait", "sent", "unsendable", "evict", "again", "install"]
+        ),
+        st.integers(0, 9),
+        st.floats(0.0, 1.0),
+    ),
+    max_size=80,
+)  # fmt: skip
+
+
+class Life:
+    """A shell that does what it is told, when the test feels like it."""
+
+    def __init__(self, uplink: bool, max_open: int) -> None:
+        link = UplinkSettings(failures_to_open=2, in_flight=3, bytes=Allowance(500.0, 800.0)) if uplink else None
+        self.hop = Hop(HopSettings(node="s.d", tier="edge", max_open=max_open, audit_share=0.3, seed=b"s"), link)
+        self.now = 1000.0
+        self.asked: list[Question] = []
+        self.durability: dict[str, Durability] = {}
+        self.runs: list[RunStage] = []
+        self.keeps: list[Keep] = []
+        self.remembers: list[Remember] = []
+        self.above: list[Question] = []
+        self.parked: set[str] = set()
+        self.final: Counter[str] = Counter()
+        self.happen(LadderInstalled(ladder(1)))
+
+    def happen(self, event) -> None:
+        for effect in self.hop.handle(event, self.now):
+            match effect:
+                case RunStage():
+                    self.runs.append(effect)
+                case AskAbove():
+                    self.above.append(effect.question)
+                case Keep():
+                    self.keeps.append(effect)
+                case Remember():
+                    self.remembers.append(effect)
+                case Park():
+                    self.parked.add(effect.key.id)
+                case Reply() if not effect.answer.provisional:
+                    self.final[effect.answer.id] += 1
+
+    def step(self, what: str, which: int, share: float) -> None:
+        match what:
+            case "ask":
+                self.ask(which, share)
+            case "run" if self.runs:
+                run = self.runs.pop(0)
+                self.happen(Predicted(run.run, tuple(self.result(share) for _ in run.questions), ms=1.0))
+            case "fail" if self.runs:
+                self.happen(RunFailed(self.runs.pop(0).run, "broken"))
+            case "answer" | "refuse" | "provisional" | "expire" if self.above:
+                self.happen(Answered(self.answer(self.above[which % len(self.above)], what)))
+            case "kept" | "not_kept" if self.keeps:
+                self.happen(Kept(self.keeps.pop(0).question.key, what == "kept"))
+            case "remembered" if self.remembers:
+                self.happen(Remembered(self.remembers.pop(0).key))
+            case "sent" if self.above:
+                self.happen(Sent("above", int(share * 1000), (self.above[-1].key,)))
+            case "unsendable" if self.above:
+                self.happen(Unsendable(self.above[which % len(self.above)].key, "too_large"))
+            case "evict" if self.asked:
+                question = self.asked[which % len(self.asked)]
+                if question.id in self.parked and not self.final[question.id]:
+                    self.parked.discard(question.id)
+                    self.happen(Evicted(question, "app", "spool_full"))
+            case "again" if self.asked:
+                question = self.asked[which % len(self.asked)]
+                if not self.final[question.id] and question.id not in self.parked:
+                    self.happen(Asked(question, "app", self.durability[question.id]))
+            case "install":
+                self.happen(LadderInstalled(ladder(which)))
+            case "up":
+                self.happen(LinkUp())
+            case "lost":
+                self.happen(LinkLost("cut"))
+            case "tick":
+                self.happen(Ticked())
+            case "wait":
+                self.now += share * 3.0
+                self.happen(Ticked())
+
+    def ask(self, which: int, share: float) -> None:
+        question = Question(
+            id=f"q{len(self.asked)}", device="s.d", stream="x", sequence=1, task="t", release=f"r{which % 3}",
+            payload=(Tensor("x", "uint8", (2,), b"ab"),), ms_left=share * 2000.0, priority=which,
+            keep_ms=5000.0 * (which % 2),
+        )  # fmt: skip
+        self.asked.append(question)
+        self.durability[question.id] = list(Durability)[which % 3]
+        self.happen(Asked(question, "app", self.durability[question.id]))
+
+    def result(self, share: float):
+        if share > 0.95:
+            return BadSample("shape")
+        return ClassScores((share, 1.0 - share)) if share < 0.9 else ClassScores((float("nan"), 0.5))
+
+    def answer(self, question: Question, how: str) -> Answer:
+        outcome = {"refuse": Outcome.REFUSED, "expire": Outcome.EXPIRED}.get(how, Outcome.ANSWERED)
+        return Answer(
+            id=question.id, device="s.d", digest=b"", stream="x", sequence=1, task="t", release="r1", outcome=outcome,
+            reason="overloaded" if how == "refuse" else "sure", provisional=how == "provisional",
+            prediction=ClassScores((0.0, 1.0)) if outcome is Outcome.ANSWERED else None,
+            retry_ms=300.0 if how == "refuse" else None, tier="fog",
+        )  # fmt: skip
+
+    def settle_everything(self) -> None:
+        """The disk and the models do what they owe, and time passes."""
+        for _ in range(400):
+            while self.keeps:
+                self.happen(Kept(self.keeps.pop(0).question.key))
+            while self.remembers:
+                self.happen(Remembered(self.remembers.pop(0).key))
+            while self.runs:
+                run = self.runs.pop(0)
+                self.happen(Predicted(run.run, tuple(ClassScores((0.5, 0.5)) for _ in run.questions)))
+            if self.hop.wakes_at is None and not (self.keeps or self.remembers or self.runs):
+                return
+            self.now = max(self.now + 0.05, self.hop.wakes_at or 0.0)
+            self.happen(Ticked())
+        raise AssertionError(f"it never settles: {len(self.hop.room)} open, wakes at {self.hop.wakes_at}")
+
+
+def ladder(which: int) -> Ladder:
+    stages = tuple(
+        LadderStage(name=f"s{n}", kind="classes", gate=GateSpec("confidence", 0.8), labels=("a", "b"), max_batch=3)
+        for n in range(which % 3)
+    )
+    return Ladder(task="t", release=f"r{which % 3}", stages=stages)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS, uplink=st.booleans(), max_open=st.integers(1, 6))
+def test_each_question_ends_exactly_once_whatever_happens(steps, uplink, max_open):
+    life = Life(uplink, max_open)
+    for step in steps:
+        life.step(*step)
+    life.settle_everything()
+    assert len(life.hop.room) == 0
+    for question in life.asked:
+        if question.id not in life.parked:
+            assert life.final[question.id] == 1, question.id
