@@ -233,11 +233,11 @@ class Spool:
     def _tidy(self, *, closing: bool = False) -> None:
         now = monotonic()
         self._tidy_at = now + TIDY_S
-        if self._file is None or not (self._file.places or self._doomed):
-            self._oldest_age_s = 0.0
+        if self._file is None:
             return
+        in_use = bool(self._file.places)  # an empty spool writes nothing
         try:
-            self._tidy_file(self._file, closing or now - self._checkpoint_at >= CHECKPOINT_S)
+            self._tidy_file(self._file, in_use and (closing or now - self._checkpoint_at >= CHECKPOINT_S))
         except sqlite3.Error as error:
             self._failed(error, set())
 

@@ -58,6 +58,8 @@ _LAST_PLACE = first_place(LOWEST_PRIORITY) + PLACES_OF_A_PRIORITY
 _LAST_SEQUENCE = PLACES_OF_A_PRIORITY // 2
 _SPARE_PAGES = 256
 """Free pages that the file keeps for reuse before it gives them back to the disk."""
+_MOST_GIVEN_BACK = 4096
+"""Pages at a time: each may mean that another one is moved."""
 
 
 class Gone(NamedTuple):
@@ -173,7 +175,9 @@ class SpoolFile:
         """Return free pages to the disk, beyond some that are kept for the next questions."""
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         if free > 2 * _SPARE_PAGES:
-            self._db.execute(f"PRAGMA incremental_vacuum({free - _SPARE_PAGES})").fetchall()
+            # By `execute` Python takes one step of this pragma, and one page is given back.
+            self._db.executescript(f"PRAGMA incremental_vacuum({min(free - _SPARE_PAGES, _MOST_GIVEN_BACK)});")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _prepare(self, path: Path) -> Checkpoint | None:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "trusted_schema=OFF", "cell_size_check=ON"):

@@ -338,6 +338,22 @@ def test_a_schema_of_another_version_is_moved_aside(spool_at: Make, heard: Any, 
     assert (tmp_path / "spool.broken-1").exists()
 
 
+def test_an_emptied_spool_gives_the_disk_back(
+    spool_at: Make, heard: Any, question: Make, until: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edge_agent.spool.TIDY_S", 0.02)
+    spool, questions = spool_at(), [question(number, size_bytes=50_000) for number in range(200)]
+    keep(spool, heard, *questions)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 10_000_000
+    for one in questions:
+        spool.forget(one.key)
+    spool.close()
+    spool = spool_at()
+    until(lambda: (tmp_path / "spool").stat().st_size < 3_000_000 or spool.readings.depth)
+    spool.close()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3_000_000
+
+
 def test_an_empty_file_is_begun(spool_at: Make, heard: Any, question: Make, tmp_path: Path) -> None:
     (tmp_path / "spool").touch()
     keep(spool_at(), heard, question(1))

@@ -139,7 +139,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     dice, promised = random.Random(7), set[str]()
     for kill in range(20):
         sync = dice.choice(["sync", "batched"])
-        promised |= keep_until_killed(tmp_path / "spool", 1_000_000 * kill, sync, dice.uniform(0.0, 0.4))
+        promised |= keep_until_killed(tmp_path / "spool", 1_000_000 * kill, sync, dice.uniform(0.0, 0.25))
     found = [row.question for row in everything(tmp_path / "spool")]
     assert promised <= {question.id for question in found}
     assert all(q.payload[0].data == q.sequence.to_bytes(7, "little") * 100 for q in found)
