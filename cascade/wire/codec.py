@@ -18,13 +18,14 @@ from cascade.wire.answer_words import read_answer, write_answer
 from cascade.wire.content import compressed, raw_data
 from cascade.wire.frames import FRAME_BYTES, framed_bytes, read_frame, write_frame
 from cascade.wire.limits import FAULT_KINDS, USUAL, Limits, check_text
-from cascade.wire.question_words import read_question, refusal, write_question
+from cascade.wire.question_words import read_question, refusal_of, refusal_of_unread, write_question
 from cascade.wire.retained import Presence, Sample, decode_metrics, decode_presence, encode_metrics, encode_presence
 
 __all__ = [
     "FAULT_KINDS", "Down", "Limits", "Presence", "Sample", "Up", "answer_packs", "compressed", "decode_answers",
     "decode_down", "decode_metrics", "decode_presence", "decode_questions", "decode_up", "encode_answers",
     "encode_down", "encode_metrics", "encode_presence", "encode_questions", "encode_up", "packs", "raw_data",
+    "refusal_of",
 ]  # fmt: skip
 
 TOO_LARGE = "too_large"
@@ -171,7 +172,7 @@ def _sorted_up(words: Sequence[bytes], limits: Limits) -> Up:
             questions.append(read_question(word, limits))
         except PeerError as fault:
             faults.append(fault)
-            told = refusal(word, limits)
+            told = refusal_of_unread(word, limits)
             if told is not None:
                 refusals.append(told)
     return Up(tuple(questions), tuple(faults), tuple(refusals))

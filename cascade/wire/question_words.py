@@ -70,7 +70,23 @@ def read_question(data: bytes, limits: Limits) -> Question:
     return _checked(_parsed(data), limits)
 
 
-def refusal(data: bytes, limits: Limits) -> Answer | None:
+def refusal_of(question: Question, reason: str, retry_ms: float | None = None) -> Answer:
+    """What the asker of a question is told that is not taken."""
+    return Answer(
+        id=question.id,
+        device=question.device,
+        digest=question.digest,
+        stream=question.stream,
+        sequence=question.sequence,
+        task=question.task,
+        release=question.release,
+        outcome=Outcome.REFUSED,
+        reason=reason,
+        retry_ms=retry_ms,
+    )
+
+
+def refusal_of_unread(data: bytes, limits: Limits) -> Answer | None:
     """What the asker of an unreadable question can be told, if at least the question's own name can be read."""
     max_text = limits.max_text
     try:

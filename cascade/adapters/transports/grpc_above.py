@@ -12,7 +12,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from random import random
 from typing import Any, NamedTuple
@@ -103,8 +102,7 @@ class GrpcAbove:
             return
         await asyncio.wait([self._task], timeout=GOODBYE_S if self._is_up else 0)
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         self._is_up, self._task, self._post = False, None, _nowhere
 
     async def _connect_for_ever(self) -> None:
@@ -112,7 +110,11 @@ class GrpcAbove:
         backoff = Backoff(settings.retry_first_s, settings.retry_most_s, UPS_PER_MINUTE, self._chance)
         while not self._closing:
             self._up_since = math.inf
-            self.trouble = await self._one_stream()
+            try:
+                self.trouble = await self._one_stream()
+            except Exception as error:
+                log.exception("the link above failed by a fault of its own")
+                self.trouble = type(error).__name__
             self._lose(self.trouble)
             if self._closing:
                 return
@@ -130,7 +132,7 @@ class GrpcAbove:
             return str(error)
         async with channel:
             call = channel.stream_stream(ASK_METHOD)()
-            self._heard_at = 0.0
+            self._heard_at, self._ping = 0.0, 0
             doing = {asyncio.create_task(job) for job in (self._write(call), self._read(call), self._watch())}
             try:
                 done, _ = await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
@@ -153,7 +155,7 @@ class GrpcAbove:
                 await self._write_some(call)
             elif self._closing:
                 await call.done_writing()
-                return "closed"
+                await asyncio.Event().wait()
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -266,11 +268,13 @@ def _channel(settings: GrpcAboveSettings) -> Any:
 def _ending(done: set[asyncio.Task[str]]) -> str:
     """How a stream ended, in a word or two. What is not gRPC's failure is our bug, and raised."""
     for task in done:
+        if task.cancelled():
+            continue
         error = task.exception()
         if error is None:
             return task.result()
         if isinstance(error, aio.AioRpcError):
             return f"{error.code().name}: {error.details()}"
-        if not isinstance(error, asyncio.InvalidStateError | asyncio.CancelledError):
+        if not isinstance(error, asyncio.InvalidStateError):
             raise error
     return "closed"

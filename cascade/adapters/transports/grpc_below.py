@@ -157,8 +157,7 @@ class GrpcBelow:
         try:
             caller.welcome(self._settings.node)
             self._take(caller, back, first)
-            reading = asyncio.create_task(self._read(caller, back, context))
-            why = await caller.lives_as_long_as(reading)
+            why = await caller.lives_as_long_as(self._read(caller, back, context), self._settings.silent_after_s)
         finally:
             del self._callers[back]
             self._look_whether_idle()
@@ -183,12 +182,10 @@ class GrpcBelow:
         """Until the gateway says goodbye (an empty reason) or must be sent away (why)."""
         unreadable = 0
         while True:
-            try:
-                data = await asyncio.wait_for(context.read(), self._settings.silent_after_s)
-            except TimeoutError:
-                return "silent"
+            data = await context.read()
             if not isinstance(data, bytes):
                 return ""
+            caller.heard()
             up = read_up(self._post, data, self._settings.limits, caller.node)
             if up is None:
                 unreadable += 1

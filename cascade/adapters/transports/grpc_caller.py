@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from grpc import aio
@@ -35,8 +35,12 @@ class Caller:
         self._welcome = ""
         self._pong = 0
         self._end = ""
+        self._heard = True
         self._wake = asyncio.Event()
         self._sent_all = asyncio.Event()
+
+    def heard(self) -> None:
+        self._heard = True
 
     def welcome(self, node: str) -> None:
         self._welcome = node
@@ -64,23 +68,30 @@ class Caller:
         if self._answers:
             await asyncio.wait([asyncio.ensure_future(self._sent_all.wait())], timeout=GOODBYE_S)
 
-    async def lives_as_long_as(self, reading: asyncio.Task[str]) -> str:
+    async def lives_as_long_as(self, reading: Coroutine[Any, Any, str], silent_after_s: float) -> str:
         """Until one side ends it: why we did, or an empty string where the gateway did."""
-        writing = asyncio.create_task(self._write())
-        both = {reading, writing}
+        doing = {asyncio.create_task(job) for job in (reading, self._write(), self._watch(silent_after_s))}
         try:
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in both:
+            for task in doing:
                 task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await asyncio.gather(*doing, return_exceptions=True)
         for task in done:
+            if task.cancelled():
+                continue
             error = task.exception()
             if error is None:
                 return task.result()
             if not isinstance(error, aio.BaseError | asyncio.InvalidStateError):
                 raise error
         return ""
+
+    async def _watch(self, silent_after_s: float) -> str:
+        while self._heard:
+            self._heard = False
+            await asyncio.sleep(silent_after_s)
+        return "silent"
 
     def _stir(self) -> None:
         self._sent_all.clear()

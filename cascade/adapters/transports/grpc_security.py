@@ -35,8 +35,8 @@ def channel_credentials(
     where: str, ca_file: Path, cert_file: Path | None, key_file: Path | None
 ) -> grpc.ChannelCredentials:
     _both_or_neither(where, cert_file, key_file)
-    ca, cert, key = _contents(where, (("ca_file", ca_file), ("cert_file", cert_file), ("key_file", key_file)))
-    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+    pem = _contents(where, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+    return grpc.ssl_channel_credentials(pem.get("ca_file"), pem.get("key_file"), pem.get("cert_file"))
 
 
 def server_credentials(
@@ -47,9 +47,9 @@ def server_credentials(
         raise SettingsError(where, ["cert_file, key_file: expected both"])
     if require_client_cert and ca_file is None:
         raise SettingsError(where, ["ca_file: is missing, expected a file beside require_client_cert = true"])
-    ca, cert, key = _contents(where, (("ca_file", ca_file), ("cert_file", cert_file), ("key_file", key_file)))
+    pem = _contents(where, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
     return grpc.ssl_server_credentials(
-        [(key, cert)], root_certificates=ca, require_client_auth=require_client_cert and ca is not None
+        [(pem["key_file"], pem["cert_file"])], pem.get("ca_file"), require_client_auth=require_client_cert
     )
 
 
@@ -74,12 +74,13 @@ def _both_or_neither(where: str, cert_file: Path | None, key_file: Path | None) 
         raise SettingsError(where, ["cert_file, key_file: expected both or neither"])
 
 
-def _contents(where: str, files: Iterable[tuple[str, Path | None]]) -> list[bytes | None]:
-    contents: list[bytes | None] = []
+def _contents(where: str, **files: Path | None) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
     mistakes: list[str] = []
-    for name, path in files:
+    for name, path in files.items():
         try:
-            contents.append(None if path is None else _pem(Path(path)))
+            if path is not None:
+                contents[name] = _pem(Path(path))
         except OSError as error:
             mistakes.append(f"{name}: {path}: {error.strerror}")
         except ValueError as error:
