@@ -316,4 +316,4 @@ class Spool:
         )
 
 
-__all__ = ["Restored", "Spool", "SpoolReadings", "tag_of"]
+__all__ = ["Restored", "Spool", "SpoolReadings"]
