@@ -27,7 +27,7 @@ from edge_agent.spool_file import Gone, SpoolFile
 from edge_agent.spool_group import Forget, Group, Load, Order
 from edge_agent.spool_inbox import Inbox
 from edge_agent.spool_recovery import damaged, opened
-from edge_agent.spool_rows import Restored, tag_of
+from edge_agent.spool_rows import Restored
 
 log = logging.getLogger(__name__)
 MOST_INBOX_BYTES = 8 * 1024 * 1024

@@ -309,7 +309,7 @@ def _connected(path: Path) -> sqlite3.Connection:
     """The file is for its owner alone: it holds what microphones and cameras took."""
     new = not path.exists() or not path.stat().st_size
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=64)
+    connection = sqlite3.connect(path, timeout=0.2, isolation_level=None, cached_statements=64)
     if new:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

@@ -260,7 +260,7 @@ documents = st.dictionaries(st.sampled_from(list(Board.__struct_fields__)) | st.
 
 
 @given(documents)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_document_gives_settings_or_a_settings_error(document: dict[str, Any]) -> None:
     try:
         assert isinstance(_settings_from(document, Board, "here", Path("/nowhere")), Board)
@@ -269,7 +269,7 @@ def test_any_document_gives_settings_or_a_settings_error(document: dict[str, Any
 
 
 @given(st.binary(max_size=200) | st.text(alphabet="abtile_ =.'\"[]{}\n#-:0179,\\", max_size=80).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_bytes_give_settings_or_a_settings_error(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "any.toml"
