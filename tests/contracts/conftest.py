@@ -1,7 +1,7 @@
 """What every transport is held to the same contract with: a table of links, and ears at both ends.
 
 A transport joins by a file `links_<name>.py` beside this one, with `LINKS: dict[str, LinkEntry]`: its name, then
-(factory, marks). A factory takes the test's folder and is an async context manager that gives a `Line` as it is described below.
+(factory, marks). A factory takes the test's folder and is an async context manager that gives a `Line` (see below).
 """
 
 from __future__ import annotations

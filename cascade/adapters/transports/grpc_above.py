@@ -23,9 +23,9 @@ from cascade.adapters.transports.backoff import Backoff
 from cascade.adapters.transports.grpc_security import channel_credentials, may_be_plain
 from cascade.adapters.transports.intake import take_answers
 from cascade.adapters.transports.transport import MAX_QUESTION_BYTES, PACK_QUESTIONS, Post
-from cascade.errors import SettingsError
+from cascade.errors import PeerError, SettingsError
 from cascade.inference.events import LinkLost, LinkUp, Sent, Unsendable
-from cascade.messages import Question
+from cascade.messages import Key, Question
 from cascade.wire.codec import encode_up, packs
 from cascade.wire.limits import USUAL, Limits
 from cascade.wire.topics import check_device_name
@@ -111,17 +111,19 @@ class GrpcAbove:
         while not self._closing:
             self._up_since = math.inf
             try:
-                self.trouble = await self._one_stream()
+                why = await self._one_stream()
             except Exception as error:
                 log.exception("the link above failed by a fault of its own")
-                self.trouble = type(error).__name__
-            self._lose(self.trouble)
+                why = type(error).__name__
+            self._lose(why)
             if self._closing:
                 return
+            if why != self.trouble:
+                log.warning("%s: no link to %s: %s", settings.node, _target(settings), why)
+            self.trouble = why
             if self._up_since < math.inf:
                 backoff.connected(self._up_since)
             delay_s = backoff.next_s(loop.time(), max(0.0, loop.time() - self._up_since))
-            log.info("%s: no link to %s: %s", settings.node, _target(settings), self.trouble)
             await asyncio.sleep(delay_s)
 
     async def _one_stream(self) -> str:
@@ -145,12 +147,11 @@ class GrpcAbove:
 
     async def _write(self, call: Any) -> str:
         """Greeting, then questions as they come, heartbeats before them."""
-        await call.write(encode_up(hello=self._settings.node))
+        await self._send(call, encode_up(hello=self._settings.node))
         while True:
             if self._ping:
                 data, self._ping = encode_up(ping=self._ping), 0
-                await call.write(data)
-                self._post(Sent("above", len(data)))
+                await self._send(call, data)
             elif self._queue:
                 await self._write_some(call)
             elif self._closing:
@@ -169,17 +170,20 @@ class GrpcAbove:
             max_question_bytes=self._settings.max_question_bytes,
             unsendable=unsendable,
         ):
-            await call.write(data)
-            self._post(Sent("above", len(data), keys))
+            await self._send(call, data, keys)
         for each in unsendable:
             self._post(each)
+
+    async def _send(self, call: Any, data: bytes, keys: tuple[Key, ...] = ()) -> None:
+        await call.write(data)
+        self._post(Sent("above", len(data), keys))
 
     async def _read(self, call: Any) -> str:
         unreadable, end = 0, getattr(aio, "EOF")  # noqa: B009 (missing from the stubs)
         while True:
             data = await call.read()
             if data is end:
-                return f"{(await call.code()).name}: {await call.details()}"
+                return "closed by the other side"
             down = take_answers(self._post, data, self._settings.limits, "above")
             if down is None:
                 unreadable += 1
@@ -231,11 +235,17 @@ def _target(settings: GrpcAboveSettings) -> str:
 
 
 def _check(settings: GrpcAboveSettings) -> None:
-    check_device_name(settings.node)
+    where = "the link above"
+    try:
+        check_device_name(settings.node)
+    except PeerError as error:
+        raise SettingsError(where, [f"node: {error.detail}"]) from None
     if not 0 < settings.heartbeat_s < settings.dead_after_s:
-        raise SettingsError("the link above", ["heartbeat_s: expected more than 0 and less than dead_after_s"])
+        raise SettingsError(where, ["heartbeat_s: expected more than 0 and less than dead_after_s"])
     if settings.ca_file is None:
-        may_be_plain("the link above", settings.host, settings.insecure_ok)
+        if settings.cert_file is not None or settings.key_file is not None:
+            raise SettingsError(where, ["ca_file: is missing, expected a file beside cert_file and key_file"])
+        may_be_plain(where, settings.host, settings.insecure_ok)
     _channel_credentials(settings)
 
 

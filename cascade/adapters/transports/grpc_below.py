@@ -21,8 +21,9 @@ from cascade.adapters.transports.grpc_security import check_hello, may_be_plain,
 from cascade.adapters.transports.intake import faulted, read_up, take_questions
 from cascade.adapters.transports.transport import Post
 from cascade.errors import LinkError, PeerError
+from cascade.inference.events import Received
 from cascade.messages import Answer, site_of
-from cascade.wire.codec import Up, refusal_of
+from cascade.wire.codec import Up, decode_up, refusal_of
 from cascade.wire.limits import USUAL, Limits
 
 SERVICE = "cascade.wire.v1.Cascade"
@@ -32,6 +33,9 @@ MAX_UNREADABLE = 3
 DRAINING = "draining"
 """The reason in the refusal of what is asked while we go."""
 RETRY_MS = 1000.0
+GOODBYE_S = 1.0
+STREAMS_OF_ONE = 4
+"""A gateway that comes again may have left dead streams behind; beyond these its oldest is ended."""
 
 
 class GrpcBelowSettings(NamedTuple):
@@ -107,9 +111,9 @@ class GrpcBelow:
             return
         server, self._server = self._server, None
         self._draining = True
-        for caller in list(self._callers.values()):
-            await caller.flush()
-        await server.stop(None)
+        for caller in self._callers.values():
+            caller.leave()
+        await server.stop(GOODBYE_S)
         self._post = _nowhere
 
     def disconnect(self, node: str) -> None:
@@ -126,7 +130,7 @@ class GrpcBelow:
         where = "the link below"
         address = f"[{settings.bind}]:{settings.port}" if ":" in settings.bind else f"{settings.bind}:{settings.port}"
         try:
-            if settings.cert_file is None and settings.key_file is None:
+            if settings.cert_file is None and settings.key_file is None and settings.ca_file is None:
                 may_be_plain(where, settings.bind, settings.insecure_ok)
                 self.port = server.add_insecure_port(address)
             else:
@@ -154,6 +158,7 @@ class GrpcBelow:
         back = f"grpc:{node}#{next(self._numbers)}"
         caller = Caller(node, context, self._post, self._settings.limits, self._settings.max_queued)
         self._callers[back] = caller
+        self._end_the_oldest_of(node)
         try:
             caller.welcome(self._settings.node)
             self._take(caller, back, first)
@@ -172,9 +177,10 @@ class GrpcBelow:
             raise PeerError("protocol", "no greeting") from None
         if not isinstance(data, bytes):
             raise PeerError("protocol", "nothing said")
-        up = read_up(self._post, data, self._settings.limits, UNKNOWN)
-        if up is None:
-            raise PeerError("protocol", "a greeting that can't be read")
+        self._post(Received("below", len(data)))
+        up = decode_up(data, self._settings.limits)
+        for fault in up.faults:
+            faulted(self._post, UNKNOWN, fault)
         proven = self._settings.cert_file is not None and self._settings.require_client_cert
         return check_hello(up.hello, peer_names(context.auth_context()), proven), up
 
@@ -209,6 +215,11 @@ class GrpcBelow:
             caller.owed.update(asked)
             if refused:
                 caller.reply(refused)
+
+    def _end_the_oldest_of(self, node: str) -> None:
+        of_one = [caller for caller in self._callers.values() if caller.node == node]
+        if len(of_one) > STREAMS_OF_ONE:
+            of_one[0].end("its gateway has newer streams")
 
     def _look_whether_idle(self) -> None:
         if self._draining and not any(caller.owed for caller in self._callers.values()):

@@ -15,7 +15,6 @@ from cascade.messages import Answer, Key
 from cascade.wire.codec import answer_packs, encode_down
 from cascade.wire.limits import Limits
 
-GOODBYE_S = 1.0
 PACK_BYTES = 512 * 1024
 """A message's most, unless one answer alone is larger: a heartbeat waits behind it."""
 
@@ -35,20 +34,20 @@ class Caller:
         self._welcome = ""
         self._pong = 0
         self._end = ""
+        self._leaving = False
         self._heard = True
         self._wake = asyncio.Event()
-        self._sent_all = asyncio.Event()
 
     def heard(self) -> None:
         self._heard = True
 
     def welcome(self, node: str) -> None:
         self._welcome = node
-        self._stir()
+        self._wake.set()
 
     def pong(self, number: int) -> None:
         self._pong = number
-        self._stir()
+        self._wake.set()
 
     def reply(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
@@ -56,17 +55,17 @@ class Caller:
         self._answers.extend(answers)
         if len(self._answers) > self._max_queued:
             self.end("answers are not read")
-        self._stir()
+        self._wake.set()
 
     def end(self, why: str) -> None:
         self._answers.clear()
         self._end = why
-        self._stir()
+        self._wake.set()
 
-    async def flush(self) -> None:
-        """Wait until everything was handed to the network, but not for somebody who doesn't read."""
-        if self._answers:
-            await asyncio.wait([asyncio.ensure_future(self._sent_all.wait())], timeout=GOODBYE_S)
+    def leave(self) -> None:
+        """End when everything was sent."""
+        self._leaving = True
+        self._wake.set()
 
     async def lives_as_long_as(self, reading: Coroutine[Any, Any, str], silent_after_s: float) -> str:
         """Until one side ends it: why we did, or an empty string where the gateway did."""
@@ -93,10 +92,6 @@ class Caller:
             await asyncio.sleep(silent_after_s)
         return "silent"
 
-    def _stir(self) -> None:
-        self._sent_all.clear()
-        self._wake.set()
-
     async def _write(self) -> str:
         while not self._end:
             if self._welcome or self._pong:
@@ -105,8 +100,9 @@ class Caller:
                 await self._send(data)
             elif self._answers:
                 await self._write_some()
+            elif self._leaving:
+                return ""
             else:
-                self._sent_all.set()
                 self._wake.clear()
                 await self._wake.wait()
         return self._end

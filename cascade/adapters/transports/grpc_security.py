@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from cascade.wire.limits import quoted
 from cascade.wire.topics import check_device_name
 
 MAX_CERTIFICATE_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
 
 
 def is_loopback(host: str) -> bool:
@@ -42,15 +45,27 @@ def channel_credentials(
 def server_credentials(
     where: str, ca_file: Path | None, cert_file: Path | None, key_file: Path | None, require_client_cert: bool
 ) -> grpc.ServerCredentials:
-    """grpc asks for the client's certificate only where it also requires it."""
+    """Read again at every handshake: certificates are short-lived, and replaced while the server runs.
+
+    grpc asks for the client's certificate only where it also requires it.
+    """
     if cert_file is None or key_file is None:
         raise SettingsError(where, ["cert_file, key_file: expected both"])
     if require_client_cert and ca_file is None:
         raise SettingsError(where, ["ca_file: is missing, expected a file beside require_client_cert = true"])
-    pem = _contents(where, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
-    return grpc.ssl_server_credentials(
-        [(pem["key_file"], pem["cert_file"])], pem.get("ca_file"), require_client_auth=require_client_cert
-    )
+
+    def read() -> grpc.ServerCertificateConfiguration:
+        pem = _contents(where, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+        return grpc.ssl_server_certificate_configuration([(pem["key_file"], pem["cert_file"])], pem.get("ca_file"))
+
+    def read_again() -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return read()
+        except SettingsError as error:
+            log.error("the certificates in use are kept: %s", error)
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(read(), read_again, require_client_authentication=require_client_cert)
 
 
 def peer_names(auth_context: Mapping[str, Iterable[bytes]]) -> frozenset[str]:

@@ -227,7 +227,8 @@ class Connection:
             self._lose(Loss(f"refused: {_named(code)}", code.value, refused=code.value in REFUSALS))
             return
         granted = Terms(getattr(terms, "ReceiveMaximum", 65535), getattr(terms, "MaximumPacketSize", 2**28))
-        client.max_inflight_messages_set(min(granted.receive_maximum, self._settings.max_queued))
+        # paho has a public setter that refuses while connected; what the broker grants is known only now.
+        client._max_inflight_messages = min(granted.receive_maximum, self._settings.max_queued)
         self.loop.call_soon(self._ears.connected, granted)
 
     def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
