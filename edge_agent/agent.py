@@ -22,7 +22,7 @@ from cascade.adapters.settings_file import read_settings
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
 from cascade.inference.effects import Effect
-from cascade.inference.events import Durability, Event, Sent
+from cascade.inference.events import Durability, Event, LinkUp, Sent
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -83,6 +83,7 @@ class EdgeAgent:
         self._socket: AskSocket | None = None
         self._watches: list[SensorWatch] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._linked = asyncio.Event()
 
     @classmethod
     def from_settings(
@@ -193,6 +194,8 @@ class EdgeAgent:
         """The journal, and the radio's joules: an estimate, by the bytes that went up."""
         if self._journal is not None:
             self._journal.append(now, event)
+        if isinstance(event, LinkUp):
+            self._linked.set()
         above = self.settings.above
         if type(event) is Sent and event.link == "above" and above is not None and above.budget.joules_per_byte:
             self.tally.count(RADIO, ("above", "estimated"), event.bytes * above.budget.joules_per_byte)
@@ -264,6 +267,9 @@ class EdgeAgent:
         return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)
 
     async def _send_metrics(self, link: MqttAbove) -> None:
+        """As soon as there is a link, and from time to time while there is."""
         while True:
-            link.publish_metrics(metrics_message(self.tally))
+            await self._linked.wait()
+            if not link.publish_metrics(metrics_message(self.tally)):
+                self._linked.clear()
             await asyncio.sleep(METRICS_EVERY_S)

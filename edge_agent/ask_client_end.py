@@ -133,10 +133,15 @@ class ClientEnd(asyncio.Protocol):
             for line, final in early:
                 self.send(line, final=final)
 
-    def accept(self, line: bytes) -> None:
+    def expect_answer(self) -> None:
+        """One more final answer is owed: the client is not let go before it."""
         self._waiting += 1
+
+    def accept(self, line: bytes) -> None:
         if self._early is not None:
             self._early.insert(0, (line, False))
+        else:
+            self.send(line, final=False)
 
     def refuse(self, fault: Fault) -> None:
         if self._fault_rate.take(self._loop.time()):

@@ -181,8 +181,11 @@ def _payload(tensors: tuple[TensorLine, ...], body: bytes) -> Payload:
     return tuple(payload)
 
 
-def accepted_line(question_id: str, tag: str) -> bytes:
-    return msgspec.json.encode({"accepted": question_id, **_tagged(tag)}) + b"\n"
+def accepted_line(question_id: str, tag: str, safe: bool = True) -> bytes:
+    """`safe`: what the stream's durability promises holds for this question."""
+    return (
+        msgspec.json.encode({"accepted": question_id, **_tagged(tag), **({} if safe else {"durable": False})}) + b"\n"
+    )
 
 
 def error_line(fault: Fault) -> bytes:

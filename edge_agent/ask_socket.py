@@ -1,6 +1,7 @@
 """The ask socket: any program on the device asks by a Unix socket, and gets its answers and their corrections there.
 
-What it is promised. Each question is answered by a line `accepted` or `error`, in the order in which they were asked.
+What it is promised. Each question is answered by a line `accepted` or `error`, in the order in which they were asked on
+that stream. On a synced stream `accepted` is said when the question is on disk (`"durable": false` where it can't be).
 Each accepted question gets one final answer, perhaps after provisional ones (`"provisional": true`), on the connection
 that asked. An asker that goes away without a name loses its answers; they are counted. One that named itself in its
 first line gets its final answers when it comes again under that name and user: at most `MAX_LETTERS` of them, and those
@@ -46,9 +47,19 @@ class Asker(Protocol):
     """What takes the questions: the agent."""
 
     def submit(
-        self, stream: str, payload: Payload, back: str, *, ms_left: float | None = None, priority: int | None = None
+        self,
+        stream: str,
+        payload: Payload,
+        back: str,
+        *,
+        ms_left: float | None = None,
+        priority: int | None = None,
+        accepted: Callable[[str, bool], None],
     ) -> str:
-        """The id of the question. Raises `BadInput`, `PeerError` or another `CascadeError` where it won't be asked."""
+        """The id of the question. Raises `BadInput`, `PeerError` or another `CascadeError` where it won't be asked.
+
+        `accepted` is told the id, and whether what the stream promises about crashes holds: before any answer.
+        """
 
 
 class AskSocket:
@@ -148,10 +159,15 @@ class AskSocket:
         back = f"ask:{end.who}:{request.tag}"
         try:
             with end.accepting():  # a local answer may come before `submit` returns
-                question_id = self._asker.submit(
-                    request.stream, request.payload, back, ms_left=request.deadline_ms, priority=request.priority
+                self._asker.submit(
+                    request.stream,
+                    request.payload,
+                    back,
+                    ms_left=request.deadline_ms,
+                    priority=request.priority,
+                    accepted=lambda question_id, safe: end.accept(accepted_line(question_id, request.tag, safe)),
                 )
-                end.accept(accepted_line(question_id, request.tag))
+                end.expect_answer()
         except PeerError as error:
             return Fault(error.kind, error.detail, request.tag)
         except CascadeError as error:

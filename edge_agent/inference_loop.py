@@ -16,7 +16,7 @@ from cascade.adapters.transports.transport import Above
 from cascade.errors import BadInput
 from cascade.inference.budget import Allowance, Budget
 from cascade.inference.effects import Effect, Keep, Reply
-from cascade.inference.events import Asked, Durability, Event, LadderInstalled, LinkUp
+from cascade.inference.events import Asked, Durability, Event, Kept, LadderInstalled, LinkUp
 from cascade.inference.hop import Hop
 from cascade.messages import Answer, Payload, Question, payload_digest
 from cascade.release.ladder import Ladder
@@ -24,6 +24,9 @@ from cascade.wire.content import compressed
 from edge_agent.settings import StreamTable
 from edge_agent.spool import Spool
 from edge_agent.spool_rows import Restored
+
+Accepted = Callable[[str, bool], None]
+"""Told a question's id, and whether what its stream promises about crashes holds."""
 
 LOAD_MOST = 64
 """How many questions are taken back from the spool at a time."""
@@ -73,6 +76,7 @@ class InferenceLoop:
         self._life = secrets.token_hex(5)
         """Ids must differ from those of every earlier life: a device has no clock to tell them apart by."""
         self._asked = 0
+        self._accepting: dict[str, Accepted] = {}
         self._loading = False
         self._idle: asyncio.Future[None] | None = None
         self._roomy = asyncio.Event()
@@ -118,8 +122,12 @@ class InferenceLoop:
         ms_left: float | None = None,
         keep_ms: float | None = None,
         priority: int | None = None,
+        accepted: Accepted | None = None,
     ) -> str:
-        """Ask about one sample; the question's id. `BadInput` for what could never be asked."""
+        """Ask about one sample; the question's id. `BadInput` for what could never be asked.
+
+        `accepted` is told before any answer comes; on a synced stream when the question is on disk.
+        """
         known = self._stream(stream)
         table = known.table
         size = sum(tensor.raw_bytes for tensor in payload)
@@ -143,8 +151,17 @@ class InferenceLoop:
             priority=table.priority if priority is None else priority,
         )
         durability = table.durability if self.spool is not None else Durability.MEMORY
+        if accepted is not None:
+            self._accepting[question.id] = accepted
+            if durability is not Durability.SYNCED:
+                self._accept(question.id, True)
         self.shell.post(Asked(question, back, durability))
         return question.id
+
+    def _accept(self, question_id: str, safe: bool) -> None:
+        accepted = self._accepting.pop(question_id, None)
+        if accepted is not None:
+            accepted(question_id, safe)
 
     def task_of(self, stream: str) -> str:
         return self._stream(stream).table.task
@@ -156,8 +173,10 @@ class InferenceLoop:
             raise BadInput(f"no stream {name!r}; there are {', '.join(sorted(self.streams))}") from None
 
     def observe(self, event: Event, effects: list[Effect], now: float) -> None:
-        """When the link is back there may be room for what waits on disk."""
-        if type(event) is LinkUp:
+        """What the hop was told is told on: a question is on disk, a link is back, memory has room."""
+        if isinstance(event, Kept):
+            self._accept(event.key.id, event.durable)
+        elif isinstance(event, LinkUp):
             self._take_from_spool()
         if 2 * len(self.shell.hop.room) < self.shell.hop.room.max_open:
             self._roomy.set()
@@ -165,6 +184,7 @@ class InferenceLoop:
             self._note_idle()
 
     def _reply(self, effect: Reply) -> None:
+        self._accept(effect.answer.id, False)  # an answer that came before the disk did
         if self._hand_over(effect.back, effect.answer) and not effect.answer.provisional:
             self.handed_over(effect.answer)
 

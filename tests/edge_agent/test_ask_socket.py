@@ -32,9 +32,17 @@ class Agent:
         self.asked: list[tuple[str, Payload, str, float | None, int | None]] = []
         self.raises: Exception | None = None
         self.at_once: Callable[[str, str], None] | None = None
+        self.durable = True
 
     def submit(
-        self, stream: str, payload: Payload, back: str, *, ms_left: float | None = None, priority: int | None = None
+        self,
+        stream: str,
+        payload: Payload,
+        back: str,
+        *,
+        ms_left: float | None = None,
+        priority: int | None = None,
+        accepted: Callable[[str, bool], None],
     ) -> str:
         if self.raises is not None:
             raise self.raises
@@ -42,6 +50,7 @@ class Agent:
         question_id = f"q{len(self.asked)}"
         if self.at_once is not None:
             self.at_once(question_id, back)
+        accepted(question_id, self.durable)
         return question_id
 
 
@@ -430,3 +439,12 @@ async def test_a_named_client_for_python_programs_acknowledges(place: Place) -> 
 
     assert (await asyncio.to_thread(program))["tag"] == "mine"
     await place.until(lambda: place.taken)
+
+
+async def test_a_question_that_could_not_be_kept_is_accepted_with_a_word_about_it(place: Place) -> None:
+    await place.open()
+    place.agent.durable = False
+    client = await Raw.at(place)
+    client.say(QUESTION)
+    assert await client.hear() == {"accepted": "q1", "durable": False}
+    await client.leave()

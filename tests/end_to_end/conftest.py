@@ -92,7 +92,8 @@ class Daemon:
 
     def start(self) -> Daemon:
         self.starts += 1
-        command = [sys.executable, "-m", self.module, "--config", str(self.config)]
+        program = [self.module] if self.module.endswith(".py") else ["-m", self.module]
+        command = [sys.executable, *program, "--config", str(self.config)]
         with (self.folder / "log").open("ab") as log, (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=log)
         return self
@@ -215,7 +216,14 @@ class Site:
             {more}
         """)  # fmt: skip
 
-    def agent(self, name: str = "barn.cam1", stream: str = "", more: str = "", socket: bool = True) -> Daemon:
+    def agent(
+        self,
+        name: str = "barn.cam1",
+        stream: str = "",
+        more: str = "",
+        socket: bool = True,
+        program: str = "edge_agent",
+    ) -> Daemon:
         port = free_port()
         sensorless = f"""
             [ask_socket]
@@ -223,7 +231,7 @@ class Site:
             max_per_s = 0
             """
         answers = 'answers = "asker"' if socket else ""
-        return self._add("edge_agent", name, port, f"""
+        return self._add(program, name, port, f"""
             [device]
             name = "{name}"
             state_dir = "state"

@@ -2,7 +2,8 @@
 
 An engine is a large parser and compiler in C++; a crash in it is a crash of whoever called it. So a file that this
 machine has not loaded yet (by its SHA-256 and the engine's version) is first loaded and run on zeros by
-`trial_load.py`, under limits of memory, processor time, file size and wall clock. What that process dies of is a `ModelRejected` here.
+`trial_load.py`, under limits of memory, processor time, file size and wall clock. What that process dies of is a
+`ModelRejected` here.
 
 A verdict that will not change is remembered in `first_loads.json`, so that a second start is fast. A crash or a timeout
 is not: a busy or starved machine can cause them, and the installer keeps its own list of what failed.
