@@ -64,10 +64,16 @@ def encode_questions(questions: Sequence[Question]) -> bytes:
 def decode_up(data: bytes, limits: Limits = USUAL) -> Up:
     frame = read_frame(data, limits.max_message_bytes, limits.max_questions, limits.max_question_bytes)
     hello = check_text("hello", frame.greeting, limits.max_text)
-    try:
-        return Up(tuple([read_question(word, limits) for word in frame.words]), (), (), hello, frame.heartbeat)
-    except PeerError:
-        return _sorted_up(frame.words, limits)._replace(hello=hello, ping=frame.heartbeat)
+    questions, faults, refusals = [], [], []
+    for word in frame.words:
+        try:
+            questions.append(read_question(word, limits))
+        except PeerError as fault:
+            faults.append(_told(fault))
+            refused = refusal_of_unread(word, limits)
+            if refused is not None:
+                refusals.append(refused)
+    return Up(tuple(questions), tuple(faults), tuple(refusals), hello, frame.heartbeat)
 
 
 def decode_questions(data: bytes, limits: Limits = USUAL) -> list[Question]:
@@ -92,7 +98,7 @@ def decode_down(data: bytes, limits: Limits = USUAL) -> Down:
         try:
             answers.append(read_answer(word, limits))
         except PeerError as fault:
-            faults.append(fault)
+            faults.append(_told(fault))
     return Down(tuple(answers), tuple(faults), welcome, frame.heartbeat)
 
 
@@ -164,18 +170,10 @@ def answer_packs(
         yield write_frame(words)
 
 
-def _sorted_up(words: Sequence[bytes], limits: Limits) -> Up:
-    """The slow way, taken only after a first fault."""
-    questions, faults, refusals = [], [], []
-    for word in words:
-        try:
-            questions.append(read_question(word, limits))
-        except PeerError as fault:
-            faults.append(fault)
-            told = refusal_of_unread(word, limits)
-            if told is not None:
-                refusals.append(told)
-    return Up(tuple(questions), tuple(faults), tuple(refusals))
+def _told(fault: PeerError) -> PeerError:
+    """Without its traceback, which would keep the bad message and all that was parsed of it in memory."""
+    fault.__context__ = None
+    return fault.with_traceback(None)
 
 
 def _instead_of(answer: Answer) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -110,6 +112,38 @@ def test_an_endless_shape_is_refused_before_it_is_multiplied() -> None:
     question = b"\x0a\x01q" + b"\x12\x03a.b" + b"\x2a\x01t" + b"\x3a" + varint(len(tensor)) + tensor
     (fault,) = decode_up(b"\x08\x01\x12" + varint(len(question)) + question).faults
     assert (fault.kind, "rank" in fault.detail) == ("tensor", True)
+
+
+def test_a_fault_does_not_keep_the_bad_message_in_memory(a_question: Callable[..., Question]) -> None:
+    for data in (encode_up([a_question(priority=99)]), b"\x08\x01\x12\x01\xff"):
+        (fault,) = decode_up(data).faults
+        assert (fault.__traceback__, fault.__context__, fault.__cause__) == (None, None, None)
+
+
+@pytest.mark.slow
+def test_hostile_messages_take_little_memory_of_the_process() -> None:
+    """Measured from outside: protobuf's memory is not Python's."""
+    probe = """
+import resource
+from cascade.wire.codec import decode_down, decode_up
+from cascade.wire.frames import write_frame
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+messages = [
+    (decode_up, write_frame([b"\\x3a\\x00" * 130_000] * 16)),
+    (decode_up, write_frame([b"\\xf8\\x07\\x01" * 87_000] * 16)),
+    (decode_down, write_frame([b"\\xa2\\x01\\x00" * 430_000] * 3)),
+    (decode_down, write_frame([b"\\x6a\\x80\\x80\\x40" + b"\\x0a\\x00" * 524_288] * 3)),
+]
+before = peak()
+for decode, message in messages:
+    assert decode(message).faults
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 128
 
 
 def test_a_fault_quotes_only_a_little(a_question: Callable[..., Question]) -> None:

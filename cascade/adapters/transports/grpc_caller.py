@@ -15,9 +15,6 @@ from cascade.messages import Answer, Key
 from cascade.wire.codec import answer_packs, encode_down
 from cascade.wire.limits import Limits
 
-PACK_BYTES = 512 * 1024
-"""A message's most, unless one answer alone is larger: a heartbeat waits behind it."""
-
 
 class Caller:
     """A deque and one writer."""
@@ -109,7 +106,7 @@ class Caller:
 
     async def _write_some(self) -> None:
         some = [self._answers.popleft() for _ in range(min(PACK_QUESTIONS, len(self._answers)))]
-        most = max(PACK_BYTES, min(self._limits.max_answer_bytes + 16, self._limits.max_message_bytes))
+        most = min(self._limits.max_answer_bytes + 16, self._limits.max_message_bytes)
         for data in answer_packs(some, most, max_answer_bytes=self._limits.max_answer_bytes):
             await self._send(data)
 
