@@ -1,0 +1,59 @@
+"""`cascade check edge.toml`: is a settings file right, and do the releases that it names load on this machine?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from cascade.adapters.installing import install_tasks, stage_runner
+from cascade.adapters.settings_file import read_settings
+from cascade.errors import SettingsError
+from cascade.release.bundle import Tier
+from cloud_service.settings import CloudSettings
+from edge_agent.settings import EdgeSettings
+from fog_gateway.settings import FogSettings
+
+ABOUT = "check a settings file of any tier, and the models that it names"
+
+Settings = EdgeSettings | FogSettings | CloudSettings
+TIERS: dict[str, tuple[Tier, type[Settings]]] = {
+    "device": ("edge", EdgeSettings),
+    "gateway": ("fog", FogSettings),
+    "service": ("cloud", CloudSettings),
+}
+"""The table that tells which tier a file is for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="edge.toml, fog.toml or cloud.toml")
+
+
+def run(wanted: argparse.Namespace) -> int:
+    tier, kind = _tier_of(wanted.file)
+    settings = read_settings(wanted.file, kind)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = stage_runner(Path(folder), settings.engine)
+        releases = install_tasks(runner, settings.tasks, tier, str(wanted.file))
+        runner.close()
+    sys.stdout.write(f"{wanted.file}: right, for the {tier} tier\n")
+    for release in releases:
+        stages = ", ".join(f"{stage.name} ({stage.gate.name})" for stage in release.ladder.stages)
+        sys.stdout.write(f"  task {release.manifest.task}: release {release.id}: {stages}\n")
+    return 0
+
+
+def _tier_of(path: Path) -> tuple[Tier, type[Settings]]:
+    """By its first table. A file that can't be read is read as an edge's: that says what is wrong."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return TIERS["device"]
+    found = [name for name in TIERS if name in tables]
+    if len(found) == 1:
+        return TIERS[found[0]]
+    if "below" in tables and not found:
+        return TIERS["service"]
+    raise SettingsError(str(path), ["expected one of the tables [device], [gateway] and [service]"])
