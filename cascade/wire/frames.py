@@ -21,6 +21,8 @@ _VERSION_FIELD = bytes((1 << 3, VERSION))
 _WORD_TAG = 2 << 3 | 2
 _HELLO_TAG = 3 << 3 | 2
 _PING_TAG = 4 << 3
+HEARTBEAT_BYTES = 11
+"""What a heartbeat takes at most."""
 FRAME_BYTES = len(_VERSION_FIELD)
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -48,8 +50,13 @@ def write_frame(words: Sequence[bytes], greeting: str = "", heartbeat: int = 0) 
         encoded = greeting.encode()
         parts += (head(_HELLO_TAG, len(encoded)), encoded)
     if heartbeat:
-        parts.append(head(_PING_TAG, heartbeat))
+        parts.append(heartbeat_field(heartbeat))
     return b"".join(parts)
+
+
+def heartbeat_field(number: int) -> bytes:
+    """To be appended to a message that is written already: protobuf takes fields in any order."""
+    return head(_PING_TAG, number)
 
 
 def head(tag: int, number: int) -> bytes:

@@ -6,7 +6,8 @@ that imports this may spawn others, and must never fork.
 
 from __future__ import annotations
 
-from cascade.adapters.transports.grpc_above import GrpcAbove, GrpcAboveSettings
+from cascade.adapters.transports.grpc_above import GrpcAbove
 from cascade.adapters.transports.grpc_below import GrpcBelow, GrpcBelowSettings
+from cascade.adapters.transports.grpc_channel import GrpcAboveSettings
 
 __all__ = ["GrpcAbove", "GrpcAboveSettings", "GrpcBelow", "GrpcBelowSettings"]

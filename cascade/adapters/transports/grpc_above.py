@@ -12,23 +12,21 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import random
-from typing import Any, NamedTuple
+from typing import Any
 
-import grpc
 from grpc import aio
 
 from cascade.adapters.transports.backoff import Backoff
-from cascade.adapters.transports.grpc_security import channel_credentials, may_be_plain
+from cascade.adapters.transports.grpc_channel import GrpcAboveSettings, check_settings, new_channel, target_of
 from cascade.adapters.transports.intake import take_answers
-from cascade.adapters.transports.transport import MAX_QUESTION_BYTES, PACK_QUESTIONS, Post
-from cascade.errors import PeerError, SettingsError
+from cascade.adapters.transports.pacing import Pace
+from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
+from cascade.errors import SettingsError
 from cascade.inference.events import LinkLost, LinkUp, Sent, Unsendable
 from cascade.messages import Key, Question
 from cascade.wire.codec import encode_up, packs
-from cascade.wire.limits import USUAL, Limits
-from cascade.wire.topics import check_device_name
+from cascade.wire.frames import HEARTBEAT_BYTES, heartbeat_field
 
 ASK_METHOD = "/cascade.wire.v1.Cascade/Ask"
 GOODBYE_S = 1.0
@@ -40,30 +38,6 @@ MAX_UNREADABLE = 3
 log = logging.getLogger(__name__)
 
 
-class GrpcAboveSettings(NamedTuple):
-    host: str
-    port: int
-    node: str
-    """Our own name, `<site>.<name>`: what our certificate says."""
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str = ""
-    """The name in the server's certificate, where it is not `host`."""
-    heartbeat_s: float = 1.0
-    dead_after_s: float = 3.0
-    max_queued: int = 4096
-    """Questions that wait for the stream. No less than the hop has in flight; over it the link counts as lost."""
-    insecure_ok: bool = False
-    connect_within_s: float = 10.0
-    retry_first_s: float = 0.5
-    retry_most_s: float = 20.0
-    pack_bytes: int = 256 * 1024
-    """A message's most, unless one question alone is larger: on a line of 1 Mbit/s a heartbeat waits 2 s behind it."""
-    max_question_bytes: int = MAX_QUESTION_BYTES
-    limits: Limits = USUAL
-
-
 class GrpcAbove:
     """See `transport.Above`."""
 
@@ -73,8 +47,8 @@ class GrpcAbove:
         self._post: Post = _nowhere
         self._queue: deque[Question] = deque()
         self._wake = asyncio.Event()
-        self._ping = 0
-        self._pings = 0
+        self._pace = Pace(settings.dead_after_s)
+        self._heartbeat_due = False
         self._is_up = False
         self._closing = False
         self._heard_at = 0.0
@@ -84,7 +58,7 @@ class GrpcAbove:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, post: Post) -> None:
-        _check(self._settings)
+        check_settings(self._settings)
         self._post = post
         self._task = asyncio.create_task(self._connect_for_ever(), name=f"grpc above of {self._settings.node}")
 
@@ -120,7 +94,7 @@ class GrpcAbove:
             if self._closing:
                 return
             if why != self.trouble:
-                log.warning("%s: no link to %s: %s", settings.node, _target(settings), why)
+                log.warning("%s: no link to %s: %s", settings.node, target_of(settings), why)
             self.trouble = why
             if self._up_since < math.inf:
                 backoff.connected(self._up_since)
@@ -130,12 +104,13 @@ class GrpcAbove:
     async def _one_stream(self) -> str:
         """One try, from connecting to the end, and how it ended."""
         try:
-            channel = _channel(self._settings)
+            channel = new_channel(self._settings)
         except SettingsError as error:
             return str(error)
         async with channel:
             call = channel.stream_stream(ASK_METHOD)()
-            self._heard_at, self._ping = 0.0, 0
+            self._heard_at, self._heartbeat_due = 0.0, False
+            self._pace.lost()
             doing = {asyncio.create_task(job) for job in (self._write(call), self._read(call), self._watch())}
             try:
                 done, _ = await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
@@ -150,12 +125,12 @@ class GrpcAbove:
         """Greeting, then questions as they come, heartbeats before them."""
         await self._send(call, encode_up(hello=self._settings.node))
         while True:
-            if self._ping:
-                data, self._ping = encode_up(ping=self._ping), 0
-                await self._send(call, data)
-            elif self._queue:
+            if self._heartbeat_due:
+                self._heartbeat_due = False
+                await self._send(call, encode_up(ping=self._pace.ping(asyncio.get_running_loop().time())))
+            elif self._queue and self._pace.is_open:
                 await self._write_some(call)
-            elif self._closing:
+            elif self._closing and not self._queue:
                 await call.done_writing()
                 await asyncio.Event().wait()
             else:
@@ -163,14 +138,25 @@ class GrpcAbove:
                 await self._wake.wait()
 
     async def _write_some(self, call: Any) -> None:
-        settings = self._settings
-        some = [self._queue.popleft() for _ in range(min(PACK_QUESTIONS, len(self._queue)))]
-        most = min(max(settings.pack_bytes, settings.max_question_bytes + 16), settings.limits.max_message_bytes)
+        settings, now = self._settings, asyncio.get_running_loop().time()
+        most = min(max(settings.pack_bytes, settings.max_question_bytes + 64), settings.limits.max_message_bytes)
         unsendable: list[Unsendable] = []
-        for data, keys in packs(some, most, max_question_bytes=settings.max_question_bytes, unsendable=unsendable):
-            await self._send(call, data, keys)
+        for data, keys in packs(
+            self._some(), most - HEARTBEAT_BYTES, max_question_bytes=settings.max_question_bytes, unsendable=unsendable
+        ):
+            ping = self._pace.sending(len(data), now)
+            await self._send(call, data + heartbeat_field(ping) if ping else data, keys)
         for each in unsendable:
             self._post(each)
+
+    def _some(self) -> list[Question]:
+        """One message full, or as much as the line takes at once, but one question at least."""
+        some: list[Question] = []
+        room = min(self._pace.window_bytes, self._settings.pack_bytes)
+        while self._queue and len(some) < PACK_QUESTIONS and (room > 0 or not some):
+            some.append(self._queue.popleft())
+            room -= some[-1].payload_bytes
+        return some
 
     async def _send(self, call: Any, data: bytes, keys: tuple[Key, ...] = ()) -> None:
         await call.write(data)
@@ -190,6 +176,9 @@ class GrpcAbove:
                 continue
             unreadable = 0
             self._heard_at = asyncio.get_running_loop().time()
+            if down.pong:
+                self._pace.pong(down.pong, self._heard_at)
+                self._wake.set()
             if not self._is_up:
                 self._come_up()
 
@@ -207,8 +196,7 @@ class GrpcAbove:
                     return "silent"
                 patience_ends = loop.time() + settings.heartbeat_s
                 """It was we who slept: what came meanwhile has not been read yet."""
-            self._pings += 1
-            self._ping = self._pings
+            self._heartbeat_due = True
             self._wake.set()
 
     def _come_up(self) -> None:
@@ -226,51 +214,6 @@ class GrpcAbove:
 
 def _nowhere(_: object) -> None:
     """Before `open` and after `close` nobody listens."""
-
-
-def _target(settings: GrpcAboveSettings) -> str:
-    return f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
-
-
-def _check(settings: GrpcAboveSettings) -> None:
-    where = "the link above"
-    try:
-        check_device_name(settings.node)
-    except PeerError as error:
-        raise SettingsError(where, [f"node: {error.detail}"]) from None
-    if not 0 < settings.heartbeat_s < settings.dead_after_s:
-        raise SettingsError(where, ["heartbeat_s: expected more than 0 and less than dead_after_s"])
-    if settings.ca_file is None:
-        if settings.cert_file is not None or settings.key_file is not None:
-            raise SettingsError(where, ["ca_file: is missing, expected a file beside cert_file and key_file"])
-        may_be_plain(where, settings.host, settings.insecure_ok)
-    _channel_credentials(settings)
-
-
-def _channel_credentials(settings: GrpcAboveSettings) -> grpc.ChannelCredentials | None:
-    if settings.ca_file is None:
-        return None
-    return channel_credentials("the link above", settings.ca_file, settings.cert_file, settings.key_file)
-
-
-def _channel(settings: GrpcAboveSettings) -> Any:
-    """Certificates are read at every try: they are short-lived, and replaced while we run."""
-    dead_after_ms = int(settings.dead_after_s * 1000)
-    options: list[tuple[str, Any]] = [
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.enable_retries", 0),
-        ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
-        ("grpc.keepalive_time_ms", 4 * dead_after_ms),
-        ("grpc.keepalive_timeout_ms", dead_after_ms),
-        ("grpc.http2.ping_timeout_ms", dead_after_ms),
-        ("grpc.enable_http_proxy", 0),
-    ]
-    if settings.server_name:
-        options.append(("grpc.ssl_target_name_override", settings.server_name))
-    credentials = _channel_credentials(settings)
-    if credentials is None:
-        return aio.insecure_channel(_target(settings), options)
-    return aio.secure_channel(_target(settings), credentials, options)
 
 
 def _ending(done: set[asyncio.Task[str]]) -> str:
