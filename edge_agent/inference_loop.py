@@ -45,7 +45,7 @@ class Stream:
 
     def has_room(self, now: float) -> bool:
         """Whether the stream may ask once more now."""
-        if self._allowed.empty(now):
+        if not self._allowed.has(1.0, now):
             return False
         self._allowed.spend(1.0)
         return True

@@ -36,6 +36,13 @@ class Budget:
         self.fill(now)
         return self.level <= 0.0
 
+    def has(self, amount: float, now: float) -> bool:
+        """Whether so much is there: for what is known before it is spent."""
+        if not self.limited:
+            return True
+        self.fill(now)
+        return self.level >= amount
+
     def spend(self, amount: float) -> None:
         """May leave a debt: a message larger than the bucket still goes, and the next ones wait for it."""
         if self.limited:

@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade.adapters.bundle_folder import write_bundle, write_release
-from cascade.release.bundle import BundleManifest, InputSpec, OutputSpec, StageGate, StageSpec
-from cascade.release.ladder import GateSpec
+from cascade.adapters.scripted_release import scripted_sample, write_scripted_release
 
 WITHIN_S = 20.0
-LABELS = ("no", "yes")
-TIERS = ("edge", "fog", "cloud")
+Scores = tuple[float, float]
 SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
 
 
@@ -45,38 +42,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def sample(edge: tuple[float, float], fog: tuple[float, float] = SURE, cloud: tuple[float, float] = SURE) -> np.ndarray:
+def sample(edge: Scores, fog: Scores = SURE, cloud: Scores = SURE) -> np.ndarray:
     """An input that says what each tier will predict."""
-    return np.array([*edge, *fog, *cloud], dtype=np.float32)
-
-
-def make_release(folder: Path, delays_ms: dict[str, float] | None = None) -> Path:
-    """Three scripted models, each of which says what its part of the input says."""
-    for place, tier in enumerate(TIERS):
-        script = {
-            "script": "echo", "inputs": {"x": [6]}, "outputs": {"y": [2]}, "at": 2 * place,
-            "delay_ms": (delays_ms or {}).get(tier, 0.0),
-        }  # fmt: skip
-        stage = StageSpec(
-            name=f"{tier}-model",
-            file="model.json",
-            format="scripted",
-            inputs=(InputSpec(tensor="x", shape=(6,)),),
-            output=OutputSpec(kind="classes"),
-            labels=LABELS,
-        )
-        manifest = BundleManifest(format=1, name=f"tiny-{tier}", task="task", tier=tier, stages=(stage,), files={})
-        write_bundle(folder / tier, manifest, {"model.json": json.dumps(script).encode()})
-    gates = [
-        StageGate(
-            tier=tier,
-            stage=f"{tier}-model",
-            gate=GateSpec("always") if tier == "cloud" else GateSpec("confidence", 0.9),
-        )
-        for tier in TIERS
-    ]
-    write_release(folder, "tiny", "task", gates)
-    return folder
+    return scripted_sample(edge, fog, cloud)
 
 
 class Daemon:
@@ -168,7 +136,7 @@ class Site:
 
     def __init__(self, folder: Path, broker_port: int) -> None:
         self.folder, self.broker_port = folder, broker_port
-        self.release = make_release(folder / "release")
+        self.release = write_scripted_release(folder / "release")
         self.cloud_port = free_port()
         self.daemons: list[Daemon] = []
 

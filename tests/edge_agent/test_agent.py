@@ -1,0 +1,285 @@
+"""The agent as a library, in a whole cascade in memory: what it is asked it answers, also when it is alone."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cascade.adapters.answering_loop import AnsweringLoop
+from cascade.adapters.answers_kept import AnswersKept
+from cascade.adapters.bundle_folder import open_release
+from cascade.adapters.journal import read_journal, replayed
+from cascade.adapters.scripted_release import scripted_sample, write_scripted_release
+from cascade.adapters.settings_file import settings_from
+from cascade.adapters.stage_runner import StageRunner
+from cascade.adapters.transports.memory import MemoryExchange
+from cascade.books import books
+from cascade.errors import BadInput, SettingsError
+from cascade.inference.hop import Hop
+from cascade.inference.replying import HopSettings
+from cascade.inference.uplink import UplinkSettings
+from cascade.messages import Answer, Outcome
+from edge_agent import BlockingEdgeAgent, EdgeAgent
+from edge_agent.settings import EdgeSettings
+
+SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
+IDLE = {
+    "kind": "command",
+    "argv": [sys.executable, "-c", "import time; time.sleep(60)"],
+    "shape": [6],
+    "dtype": "float32",
+}
+
+
+class Cascade:
+    """A gateway and a cloud in memory, and the settings of a device below them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.release = write_scripted_release(folder / "release", drop=("no",))
+        self.site, self.wide = MemoryExchange(), MemoryExchange()
+        self.loops: list[AnsweringLoop] = []
+
+    async def start(self) -> Cascade:
+        await self._add("cloud", self.wide.below, None)
+        await self._add("fog", self.site.below, self.wide.above("barn.gateway"))
+        return self
+
+    async def _add(self, tier: str, below: Any, above: Any) -> None:
+        runner = StageRunner()
+        release = open_release(self.release, tier)
+        runner.install(release)
+        hop = Hop(HopSettings(node=tier, tier=tier, remembers=True), UplinkSettings() if above else None)
+        loop = AnsweringLoop(hop, runner, below, AnswersKept(60.0), above=above)
+        await loop.open([release.ladder])
+        self.loops.append(loop)
+
+    async def stop(self) -> None:
+        for loop in reversed(self.loops):
+            await loop.close()
+
+    def settings(self, stream: dict[str, Any] | None = None, **more: Any) -> EdgeSettings:
+        document = {
+            "device": {"name": "barn.cam1", "state_dir": str(self.folder / "state")},
+            "tasks": [{"name": "task", "release": str(self.release)}],
+            "streams": [{"name": "cam", "task": "task", "durability": "memory", "sensor": IDLE, **(stream or {})}],
+            **more,
+        }
+        return settings_from(document, EdgeSettings, "edge.toml", self.folder)
+
+    def agent(self, stream: dict[str, Any] | None = None, out: Any = None, **more: Any) -> EdgeAgent:
+        return EdgeAgent.from_settings(self.settings(stream, **more), above=self.site.above("barn.cam1"), out=out)
+
+
+@pytest.fixture
+async def cascade(tmp_path: Path) -> AsyncIterator[Cascade]:
+    made = await Cascade(tmp_path).start()
+    yield made
+    await made.stop()
+
+
+async def linked(agent: EdgeAgent) -> None:
+    async with asyncio.timeout(5):
+        while not agent.loop.shell.hop.uplink.up:  # noqa: ASYNC110 - the hop has nobody to tell
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "tier"), [((SURE,) * 3, "edge"), ((UNSURE, SURE, SURE), "fog"), ((UNSURE, UNSURE, SURE), "cloud")]
+)
+async def test_each_tier_answers_what_it_is_sure_of(cascade, scores, tier):
+    async with cascade.agent() as agent:
+        await linked(agent)
+        answer = await agent.ask(scripted_sample(*scores))
+    assert (answer.tier, answer.label, answer.provisional) == (tier, "yes", False)
+
+
+async def test_many_at_once_each_get_their_own_answer(cascade):
+    async with cascade.agent() as agent:
+        await linked(agent)
+        wanted = [(SURE, SURE), (UNSURE, SURE), (UNSURE, UNSURE)] * 100
+        answers = await asyncio.gather(*[agent.ask(scripted_sample(*pair, SURE)) for pair in wanted])
+    assert [answer.tier for answer in answers] == ["edge", "fog", "cloud"] * 100
+    assert len({answer.id for answer in answers}) == 300
+
+
+async def test_a_device_without_a_link_answers_alone(tmp_path):
+    device = Cascade(tmp_path)
+    async with EdgeAgent.from_settings(device.settings()) as agent:
+        answer = await agent.ask(scripted_sample(UNSURE, SURE, SURE))
+    assert (answer.outcome, answer.tier, answer.reason) == (Outcome.ANSWERED, "edge", "nobody_above")
+
+
+async def test_a_cut_link_gives_a_provisional_answer_and_a_correction_when_it_heals(cascade):
+    heard: list[Answer] = []
+    async with cascade.agent({"keep_asking_s": 60}) as agent:
+        await linked(agent)
+        agent.listen(heard.append)
+        cascade.site.cut()
+        first = await agent.ask(scripted_sample(UNSURE, SURE, SURE))
+        assert (first.provisional, first.tier, first.reason) == (True, "edge", "link_down")
+        cascade.site.restore()
+        async with asyncio.timeout(5):
+            while not any(answer.correction for answer in heard):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    assert [(answer.provisional, answer.tier) for answer in heard] == [(True, "edge"), (False, "fog")]
+
+
+async def test_a_final_answer_can_be_waited_for(cascade):
+    async with cascade.agent({"keep_asking_s": 60}) as agent:
+        await linked(agent)
+        cascade.site.cut()
+        asking = asyncio.create_task(agent.ask(scripted_sample(UNSURE, SURE, SURE), final=True))
+        await asyncio.sleep(0)
+        cascade.site.restore()
+        answer = await asking
+    assert (answer.provisional, answer.tier) == (False, "fog")
+
+
+async def test_a_listener_that_raises_harms_nobody(cascade):
+    async with cascade.agent() as agent:
+        agent.listen(lambda answer: 1 / 0)
+        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
+        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"sample": np.zeros(6, np.float32), "stream": "radar"}, "no stream 'radar'; there are cam"),
+        ({"sample": np.zeros(6, np.complex64)}, "tensor x: found complex64"),
+        ({"sample": np.zeros(200_000, np.float32)}, "800000 bytes in one question; at most 262144"),
+    ],
+)
+async def test_what_could_never_be_asked_is_refused_with_the_reason(cascade, asked, said):
+    async with cascade.agent() as agent:
+        with pytest.raises(BadInput, match=said):
+            await agent.ask(**asked)
+
+
+@pytest.mark.parametrize("sample", [np.zeros(5, np.float32), np.full(6, np.nan, np.float32), {"y": np.zeros(6)}])
+async def test_a_sample_that_does_not_fit_the_model_is_refused_and_others_are_not(cascade, sample):
+    async with cascade.agent() as agent:
+        bad, good = await asyncio.gather(agent.ask(sample), agent.ask(scripted_sample(SURE, SURE, SURE)))
+    assert (bad.outcome, bad.reason) == (Outcome.REFUSED, "bad_input")
+    assert good.outcome is Outcome.ANSWERED
+
+
+async def test_a_stream_asks_no_faster_than_it_may(cascade):
+    async with cascade.agent({"max_per_s": 2}) as agent:
+        for _ in range(2):
+            await agent.ask(scripted_sample(SURE, SURE, SURE))
+        with pytest.raises(BadInput, match="2 times a second"):
+            await agent.ask(scripted_sample(SURE, SURE, SURE))
+
+
+async def test_what_a_gate_drops_is_told_as_dropped(cascade):
+    async with cascade.agent() as agent:
+        answer = await agent.ask(scripted_sample((0.95, 0.05), SURE, SURE))
+    assert (answer.outcome, answer.label) == (Outcome.DROPPED, "no")
+
+
+async def test_a_sensor_asks_and_its_answers_are_lines_of_json(cascade, tmp_path):
+    rows = np.stack([scripted_sample(SURE, SURE, SURE), scripted_sample(UNSURE, SURE, SURE)])
+    np.savez(tmp_path / "samples.npz", x=rows)
+    out = io.BytesIO()
+    agent = cascade.agent({"sensor": {"kind": "replay", "path": str(tmp_path / "samples.npz")}}, out)
+    async with agent:
+        async with asyncio.timeout(10):
+            await agent.run_until(asyncio.Event())
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert sorted(line["sequence"] for line in lines) == [1, 2]
+    assert {line["outcome"] for line in lines} == {"answered"}
+
+
+@pytest.mark.parametrize(("seen", "asked", "woken"), [((0.98, 0.02), 0, False), (SURE, 3, True)])
+async def test_a_cheap_sensor_wakes_an_expensive_one(cascade, tmp_path, seen, asked, woken):
+    np.savez(tmp_path / "cheap.npz", x=np.stack([scripted_sample(seen, SURE, SURE)] * 3))
+    np.savez(tmp_path / "camera.npz", x=np.stack([scripted_sample(SURE, SURE, SURE)]))
+    cheap = {
+        "name": "cheap", "sensor": {"kind": "replay", "path": str(tmp_path / "cheap.npz"), "rate_hz": 200},
+        "watch": {"wake_task": "task", "wakes": "camera", "awake_s": 5},
+    }  # fmt: skip
+    camera = {"name": "camera", "sensor": {"kind": "replay", "path": str(tmp_path / "camera.npz")}}
+    streams = [{"task": "task", "durability": "memory", **stream} for stream in (cheap, camera)]
+    out = Out()
+    async with cascade.agent(out=out, streams=streams) as agent:
+        await agent.run_until(asyncio.Event())
+        if woken:
+            await out.has(b'"camera"')
+    asking = [json.loads(line)["stream"] for line in out.getvalue().splitlines()]
+    assert (asking.count("cheap"), "camera" in asking) == (asked, woken)
+
+
+class Out(io.BytesIO):
+    """Standard output, and whoever waits for something on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._more = asyncio.Event()
+
+    def write(self, data: Any) -> int:
+        self._more.set()
+        return super().write(data)
+
+    async def has(self, what: bytes) -> None:
+        async with asyncio.timeout(10):
+            while what not in self.getvalue():
+                self._more.clear()
+                await self._more.wait()
+
+
+async def test_its_books_balance(cascade):
+    async with cascade.agent() as agent:
+        await linked(agent)
+        await asyncio.gather(*[agent.ask(scripted_sample(UNSURE, SURE, SURE)) for _ in range(20)])
+        await agent.ask(np.zeros(5, np.float32))
+        balance = books(agent.tally.snapshot())
+    assert balance.balanced
+    assert (balance.answered, balance.refused) == (20, 1)
+
+
+async def test_its_journal_replays_to_the_same_decisions(cascade, tmp_path):
+    path = tmp_path / "journal"
+    given: list[Any] = []
+    async with cascade.agent(journal={"path": str(path)}) as agent:
+        await linked(agent)
+        agent.loop.shell._observers += (_Noted(given),)
+        await asyncio.gather(*[agent.ask(scripted_sample(UNSURE, SURE, SURE)) for _ in range(10)])
+    journal = read_journal(path)
+    hop = Hop(HopSettings(**journal.header.rebuild["hop"] | {"seed": journal.header.seed}), UplinkSettings())
+    again = [effects for _, _, effects in replayed(hop, journal)]
+    told = [effect.answer for effects in given for effect in effects if hasattr(effect, "answer")]
+    assert [effect.answer for effects in again for effect in effects if hasattr(effect, "answer")] == told
+
+
+class _Noted:
+    def __init__(self, into: list[Any]) -> None:
+        self.into = into
+
+    def observe(self, event: Any, effects: list[Any], now: float) -> None:
+        self.into.append(effects)
+
+
+def test_programs_without_asyncio_ask_too(tmp_path):
+    settings = Cascade(tmp_path).settings()
+    with BlockingEdgeAgent(settings) as agent:
+        assert agent.ask(scripted_sample(SURE, SURE, SURE)).label == "yes"
+        with pytest.raises(BadInput):
+            agent.ask(scripted_sample(SURE, SURE, SURE), stream="radar")
+
+
+def test_a_release_that_is_not_for_the_task_is_a_mistake_in_the_settings(tmp_path):
+    device = Cascade(tmp_path)
+    write_scripted_release(tmp_path / "other", task="birds")
+    settings = device.settings(tasks=[{"name": "task", "release": str(tmp_path / "other")}])
+    with pytest.raises(SettingsError, match=r"tasks\[0\].release: is for task 'birds', expected 'task'"):
+        EdgeAgent.from_settings(settings)
