@@ -1,8 +1,8 @@
 """The asking end of the MQTT link: a device looks at the gateways of its site through a broker.
 
 The hop above is there when the broker answers *and* a gateway listens. The broker says so with every question it takes
-(reason 0x10: nobody subscribes), so the link is lost at the first question that nobody would read; an empty question asks
-again from time to time whether somebody does.
+(reason 0x10: nobody subscribes), so the link is lost at the first question that nobody would read; an empty question
+asks again from time to time whether somebody does.
 """
 
 from __future__ import annotations
@@ -24,8 +24,16 @@ from cascade.wire.codec import answer_packs, decode_down, encode_presence, encod
 from cascade.wire.limits import USUAL, Limits
 from cascade.wire.retained import Presence
 from cascade.wire.topics import (
-    ANSWER, DOWN, answers_topic, ask_topic, down_filter, metrics_topic, parse_topic, presence_topic, up_topic,
-)  # fmt: skip
+    ANSWER,
+    DOWN,
+    answers_topic,
+    ask_topic,
+    down_filter,
+    metrics_topic,
+    parse_topic,
+    presence_topic,
+    up_topic,
+)
 
 NOBODY_LISTENS, NOT_AUTHORIZED, QUOTA = 0x10, 0x87, 0x97
 OBSTACLES = {
@@ -129,7 +137,8 @@ class MqttAbove:
         for payload, keys in messages:
             sent = self._session.publish(self._ask_topic, payload, _Asked(keys), expiry_s=expiry_s)
             if sent is None:
-                self._obstruct(FULL)
+                if self._session.full:
+                    self._obstruct(FULL)
                 break
             self._post(Sent("above", sent.bytes, keys))
         for event in unsendable:
@@ -143,7 +152,7 @@ class MqttAbove:
         """For applications that listen at the broker; best effort, unlike the application at the agent's own socket."""
         topic = answers_topic(self.device)
         payloads = answer_packs(answers, self._session.largest_payload(topic), PACK_QUESTIONS)
-        return all([self._session.publish(topic, payload, expiry_s=60) is not None for payload in payloads])
+        return all(self._session.publish(topic, payload, expiry_s=60) is not None for payload in payloads)
 
     def publish_up(self, subject: str, data: bytes, *, retain: bool = False, expiry_s: int = 0) -> bool:
         """For other flows over the same connection (reports of updates)."""
@@ -193,7 +202,7 @@ class MqttAbove:
             self._post(PeerFaulted("broker", "protocol", f"a message of {self.device} is refused: 0x{code:02x}"))
 
     def _clear(self, by_probe: bool) -> None:
-        """An acknowledged probe clears every obstacle but a full queue, which clears when half of it is acknowledged."""
+        """An acknowledged probe clears any obstacle but a full queue; that clears when half of it is acknowledged."""
         settings = self._session.settings
         done = self._session.waiting <= settings.max_queued // 2 if self._obstacle == FULL else by_probe
         if done and self._session.ready:
@@ -225,7 +234,7 @@ class MqttAbove:
             self._strike(next((tag for tag in unacknowledged if isinstance(tag, _Asked)), None))
 
     def _strike(self, head: _Asked | None) -> None:
-        """The oldest question that the broker has not acknowledged may be why it hung up. From now on it travels alone."""
+        """What the broker should have acknowledged next may be why it hung up. From now on it travels alone."""
         for key in head.keys if head else ():
             strikes = self._suspects.pop(key, 0) + 1
             if strikes < STRIKES:
@@ -239,7 +248,7 @@ class MqttAbove:
         self._post(PeerFaulted(self.device, "identity_taken", detail))
 
     def heard(self, message: Heard) -> None:
-        """Acknowledged before it is read: one that can't be read does not come again, and an answer can be asked for again."""
+        """Acknowledged before it is read: what can't be read does not come again, and an answer can be asked for."""
         self._session.ack(message)
         self._post(Received("above", len(message.topic) + len(message.payload)))
         try:

@@ -1,8 +1,9 @@
 """The answering end of the MQTT link: a gateway looks at the devices of its site through a broker.
 
-Questions come through a shared subscription: each to one gateway of the group. A message is acknowledged when each of its
-questions has had a reply, so the broker gives a gateway no more than it can take (`receive_maximum`). A gateway that goes
-leaves no session behind: what it had not answered is for the others now, or is asked again by the devices.
+Questions come through a shared subscription: each to one gateway of the group. A message is acknowledged when each of
+its questions has had a reply, so the broker gives a gateway no more than it takes (`receive_maximum`). A gateway that
+goes leaves no session behind: what it had not answered is for the others, if the broker passes it on (mosquitto does
+not), or is asked again by the devices.
 """
 
 from __future__ import annotations
@@ -23,9 +24,18 @@ from cascade.wire.codec import answer_packs, decode_up
 from cascade.wire.limits import USUAL, Limits
 from cascade.wire.retained import MAX_RETAINED_BYTES, decode_presence
 from cascade.wire.topics import (
-    ASK, METRICS, PRESENCE, UP, Topic, answer_topic, check_device_name, metrics_filter, parse_topic, presence_filter,
+    ASK,
+    METRICS,
+    PRESENCE,
+    UP,
+    Topic,
+    answer_topic,
+    check_device_name,
+    metrics_filter,
+    parse_topic,
+    presence_filter,
     shared_ask_filter,
-)  # fmt: skip
+)
 
 BACK = "mqtt:"
 ANSWER_EXPIRY_S = 60

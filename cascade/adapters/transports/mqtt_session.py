@@ -1,8 +1,8 @@
 """Staying connected to a broker: connect, subscribe, prove that it lives, and begin again when it does not.
 
 The link is judged by round trips (PUBACK, SUBACK, messages), never by whether a socket is open: a frozen broker keeps
-its sockets. Where there was none for `probe_s`, the subscriptions are made again: that asks nobody but the broker, needs
-no right to publish, and mends a broker that forgot them. A reconnect starts clean: nothing is queued across it.
+its sockets. Where there was none for `probe_s`, the subscriptions are made again: that asks nobody but the broker,
+needs no right to publish, and mends a broker that forgot them. A reconnect starts clean: nothing is queued across it.
 """
 
 from __future__ import annotations
