@@ -174,9 +174,9 @@ async def test_what_was_asked_before_closing_is_sent_first(
     line: Any, answering: Any, ear: Any, asked_by: AskedBy
 ) -> None:
     await opened(line, answering, ear)
-    line.above.ask(asked_by(line.device, 100))
+    line.above.ask(asked_by(line.device, 200, size=4000))
     await line.above.close()
-    await answering.wait_for(Asked, 100)
+    await answering.wait_for(Asked, 200)
 
 
 async def test_answers_to_someone_who_is_gone_are_dropped_without_a_word(

@@ -240,7 +240,9 @@ async def test_closing_sends_the_answers_that_wait(ends: Any, asked_by: AskedBy,
     await heard.wait_for(Asked, 500)
     for asked in heard.all(Asked):
         below.reply(asked.back, [answer_to(asked.question)])
+    began = asyncio.get_running_loop().time()
     await below.close()
+    assert asyncio.get_running_loop().time() - began < 0.8
     await ear.wait_for(Answered, 500)
 
 
