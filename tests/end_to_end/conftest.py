@@ -115,11 +115,15 @@ class Daemon:
             return ""
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of all series of this name with these labels."""
+        """The sum of this daemon's own series of this name with these labels: not of what devices told it."""
         total = 0.0
         for line in self.metrics().splitlines():
             head, _, value = line.rpartition(" ")
-            if head.partition("{")[0] == name and all(f'{key}="{word}"' in head for key, word in labels.items()):
+            if (
+                head.partition("{")[0] == name
+                and "device=" not in head
+                and all(f'{key}="{word}"' in head for key, word in labels.items())
+            ):
                 total += float(value)
         return total
 
