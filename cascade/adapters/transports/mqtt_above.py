@@ -140,7 +140,7 @@ class MqttAbove:
                 if self._session.full:
                     self._obstruct(FULL)
                 break
-            self._post(Sent("above", sent.bytes, keys))
+            self._post(Sent("above", sent, keys))
         for event in unsendable:
             self._post(event)
 

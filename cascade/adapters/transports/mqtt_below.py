@@ -13,13 +13,14 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cascade.adapters.transports.intake import take_questions
 from cascade.adapters.transports.mqtt_connection import Heard, Loss
 from cascade.adapters.transports.mqtt_session import MqttSession
 from cascade.adapters.transports.mqtt_settings import MqttSettings
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
 from cascade.errors import PeerError
-from cascade.inference.events import Asked, PeerFaulted, Received, Sent
-from cascade.messages import Answer, Key, Outcome, Question
+from cascade.inference.events import PeerFaulted, Received, Sent
+from cascade.messages import Answer, Key
 from cascade.wire.codec import answer_packs, decode_up
 from cascade.wire.limits import USUAL, Limits
 from cascade.wire.retained import MAX_RETAINED_BYTES, decode_presence
@@ -40,8 +41,6 @@ from cascade.wire.topics import (
 BACK = "mqtt:"
 ANSWER_EXPIRY_S = 60
 """An answer that waited longer at the broker was asked for again."""
-WRONG_IDENTITY = "wrong_identity"
-
 OnPresence = Callable[[str, bool, bool], None]
 """Device, whether it is online, whether the broker had this in store (else it has just happened)."""
 OnMetrics = Callable[[str, bytes], None]
@@ -124,7 +123,7 @@ class MqttBelow:
                 if sent is None:
                     self.dropped_answers += 1
                 else:
-                    self._post(Sent("below", sent.bytes))
+                    self._post(Sent("below", sent))
             for answer in answers:
                 self._settle(answer.key)
 
@@ -189,42 +188,20 @@ class MqttBelow:
         if message.retain:
             raise PeerError("protocol", "a retained question: nobody knows how old it is")
         up = decode_up(message.payload, self._limits)
-        mine = [question for question in up.questions if question.device == topic.device]
-        refusals = [answer for answer in up.refusals if answer.device == topic.device]
         for fault in up.faults:
             self._fault(message, fault)
-        if len(mine) != len(up.questions):
-            self._fault(message, PeerError("identity", "questions in the name of another device"))
-            refusals += [_refusal(question) for question in up.questions if question.device != topic.device]
         back = BACK + topic.device
-        if refusals:
+        asked, refusals = take_questions(self._post, up, topic.device, back, topic.device.__eq__)
+        if refusals:  # to who sent the questions, not to whose name is in them
             self._loop.call_soon(self.reply, back, refusals)
-        if mine:
-            self._take(mine, back, message)
-        return bool(mine)
+        if asked:
+            self._owe(message, set(asked))
+        return bool(asked)
 
-    def _take(self, questions: list[Question], back: str, message: Heard) -> None:
-        keys = {question.key for question in questions}
+    def _owe(self, message: Heard, keys: set[Key]) -> None:
         receipt = _Receipt(message, keys)
         for key in keys:
             self._receipts.setdefault(key, []).append(receipt)
-        for question in questions:
-            self._post(Asked(question, back))
-
-
-def _refusal(question: Question) -> Answer:
-    """Goes to who sent it, not to whose name is in it."""
-    return Answer(
-        id=question.id,
-        device=question.device,
-        digest=question.digest,
-        stream=question.stream,
-        sequence=question.sequence,
-        task=question.task,
-        release=question.release,
-        outcome=Outcome.REFUSED,
-        reason=WRONG_IDENTITY,
-    )
 
 
 def _speaker(topic: str) -> str:

@@ -213,8 +213,9 @@ def read_publish(first: int, body: bytes) -> Publish:
 def _split_expiry(properties: Properties | None) -> tuple[int | None, bytes]:
     if properties is None:
         return None, b""
-    expiry_s = getattr(properties, "MessageExpiryInterval", None)
-    if expiry_s is not None:
+    expiry_s = None
+    if hasattr(properties, "MessageExpiryInterval"):
+        expiry_s = properties.MessageExpiryInterval
         del properties.MessageExpiryInterval
     if hasattr(properties, "SubscriptionIdentifier"):
         raise Malformed(PROTOCOL_ERROR, "a client may not send a subscription identifier")
@@ -289,11 +290,8 @@ def publish(message: Message, retain: bool, dup: bool, mid: int, now: float) -> 
 
 
 def acknowledged(kind: int, mid: int, code: int = SUCCESS) -> bytes:
-    return (
-        bytes([kind, 2]) + mid.to_bytes(2, "big")
-        if not code
-        else bytes([kind, 3]) + mid.to_bytes(2, "big") + bytes([code])
-    )
+    said = bytes([code]) if code else b""
+    return bytes([kind, 2 + len(said)]) + mid.to_bytes(2, "big") + said
 
 
 def granted(kind: int, mid: int, codes: list[int]) -> bytes:

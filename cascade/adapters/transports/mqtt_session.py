@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -51,11 +52,12 @@ class Owner(Protocol):
         """Another client has our name."""
 
 
-class Sent(NamedTuple):
-    """A message that was handed over, and how large its packet is."""
-
-    mid: int
-    bytes: int
+class _Message(NamedTuple):
+    topic: str
+    payload: bytes
+    tag: Any
+    retain: bool
+    expiry_s: int
 
 
 class MqttSession:
@@ -79,7 +81,10 @@ class MqttSession:
         self._backoff = Backoff(settings.backoff_first_s, settings.backoff_most_s, settings.reconnects_a_minute, chance)
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._unacknowledged: dict[int, Any] = {}
+        self._in_flight: dict[int, Any] = {}
+        self._queue: deque[_Message] = deque()
+        self._window = 1
+        self._drained: asyncio.Future[None] | None = None
         self._largest_packet = settings.max_packet_bytes
         self._clean = True
         self._quick_ends = 0
@@ -97,35 +102,50 @@ class MqttSession:
         if connection is not None and self.ready:
             if last_words is not None:
                 last_words()
-            give_up_at = self._loop.time() + LAST_WORDS_S
-            while self._unacknowledged and not connection.lost.done() and self._loop.time() < give_up_at:
-                await asyncio.wait([connection.lost], timeout=0.005)
+            await self._sent_or_lost(connection)
             connection.leave()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self.ready = False
 
+    async def _sent_or_lost(self, connection: Connection) -> None:
+        if self.waiting:
+            self._drained = self._loop.create_future()
+            ends: list[asyncio.Future[Any]] = [connection.lost, self._drained]
+            await asyncio.wait(ends, timeout=LAST_WORDS_S, return_when=asyncio.FIRST_COMPLETED)
+
     def publish(
         self, topic: str, payload: bytes, tag: Any = None, *, retain: bool = False, expiry_s: int = 0
-    ) -> Sent | None:
-        """Hand a message over; None where that can't be done now. `tag` comes back with its acknowledgement."""
+    ) -> int | None:
+        """Hand a message over; None where that can't be done now. `tag` comes back with its acknowledgement.
+
+        Returns how large its packet is.
+        """
         if self._connection is None or not self.ready or self.full:
             return None
-        mid = self._connection.publish(topic, payload, retain, expiry_s)
-        if mid is None:
-            return None
-        self._unacknowledged[mid] = tag
-        return Sent(mid, len(topic) + len(payload) + 9 + (5 if expiry_s else 0))
+        self._queue.append(_Message(topic, payload, tag, retain, expiry_s))
+        self._send_queued(self._connection)
+        return len(topic) + len(payload) + 9 + (5 if expiry_s else 0)
+
+    def _send_queued(self, connection: Connection) -> None:
+        """As many as the broker lets be in flight; beyond that it may hang up."""
+        while self._queue and len(self._in_flight) < self._window:
+            message = self._queue[0]
+            mid = connection.publish(message.topic, message.payload, message.retain, message.expiry_s)
+            if mid is None:
+                return
+            self._queue.popleft()
+            self._in_flight[mid] = message.tag
 
     @property
     def waiting(self) -> int:
         """How many messages the broker has not acknowledged."""
-        return len(self._unacknowledged)
+        return len(self._in_flight) + len(self._queue)
 
     @property
     def full(self) -> bool:
-        return len(self._unacknowledged) >= self.settings.max_queued
+        return self.waiting >= self.settings.max_queued
 
     def largest_payload(self, topic: str) -> int:
         return self._largest_packet - len(topic) - ENVELOPE_BYTES
@@ -160,8 +180,9 @@ class MqttSession:
                 log.warning("mqtt %s at %s: %s", self.settings.client_id, self.settings.host, loss.reason)
             self.ready, self.trouble = False, loss.reason
             self._look_for_a_twin(loss, lived_s)
-            unacknowledged = list(self._unacknowledged.values())
-            self._unacknowledged.clear()
+            unacknowledged = [*self._in_flight.values(), *(message.tag for message in self._queue)]
+            self._in_flight.clear()
+            self._queue.clear()
             self._owner.lost(loss, unacknowledged)
             await asyncio.sleep(self._backoff.next_s(self._loop.time(), lived_s, loss.refused))
 
@@ -219,6 +240,7 @@ class MqttSession:
         self._connected_at = self._proved_at = self._loop.time()
         self._backoff.connected(self._connected_at)
         self._largest_packet = min(self.settings.max_packet_bytes, terms.max_packet_bytes)
+        self._window = terms.receive_maximum
         if self._connection is not None:
             self._connection.subscribe(self.filters)
 
@@ -233,8 +255,12 @@ class MqttSession:
 
     def acknowledged(self, mid: int, code: int) -> None:
         self._proved_at = self._loop.time()
-        if mid in self._unacknowledged:
-            self._owner.acknowledged(self._unacknowledged.pop(mid), code)
+        if mid in self._in_flight:
+            self._owner.acknowledged(self._in_flight.pop(mid), code)
+        if self._connection is not None:
+            self._send_queued(self._connection)
+        if self._drained is not None and not self.waiting and not self._drained.done():
+            self._drained.set_result(None)
 
     def heard(self, message: Heard) -> None:
         self._proved_at = self._loop.time()

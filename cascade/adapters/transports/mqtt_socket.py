@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 from cascade.errors import LinkError
 
@@ -79,14 +80,19 @@ async def _greeted(plain: socket.socket, context: ssl.SSLContext, host: str) -> 
         raise
 
 
-async def _ready(add, remove, sock: ssl.SSLSocket) -> None:  # type: ignore[no-untyped-def]
+async def _ready(add: Callable[..., None], remove: Callable[..., bool], sock: ssl.SSLSocket) -> None:
     """Wait until the socket can be read or written, whichever the two functions are for."""
-    ready = asyncio.get_running_loop().create_future()
-    add(sock, lambda: ready.done() or ready.set_result(None))
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    add(sock, _wake, ready)
     try:
         await ready
     finally:
         remove(sock)
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def said(error: OSError) -> str:

@@ -7,8 +7,8 @@ at the hops below. Both live on one asyncio loop; nothing here blocks, and nothi
   most the link's largest message). They never wait: what the link can't send now it drops, and says so by `LinkLost`;
   the hop asks again. A question that the link can *never* send is posted back as `Unsendable`.
 - Every message that left is posted as `Sent`, every one that came as `Received`, with its bytes on the wire.
-- `LinkUp` follows a round trip, not a connect; `LinkLost` follows at the latest `dead_after_s` after the last proof of life,
-  also when the other side is frozen and the socket still open. The two alternate, starting from "lost".
+- `LinkUp` follows a round trip, not a connect; `LinkLost` follows at the latest `dead_after_s` after the last proof of
+  life, also when the other side is frozen and the socket still open. The two alternate, starting from "lost".
 - What a peer sent wrongly is posted as `PeerFaulted` and harms nobody else.
 - A link reconnects by itself, for ever, with full jitter.
 """
@@ -30,15 +30,24 @@ Post = Callable[[Event], None]
 
 
 class Above(Protocol):
-    """The asking end: posts `LinkUp`, `LinkLost`, `Answered`, `Sent("above")`, `Received("above")`, `Unsendable`, `PeerFaulted`."""
+    """The asking end.
+
+    It posts `LinkUp`, `LinkLost`, `Answered`, `Sent("above")`, `Received("above")`, `Unsendable`, `PeerFaulted`.
+    """
 
     async def open(self, post: Post) -> None:
-        """Start connecting; returns at once, whether the hop above is there or not. Raises only for settings that can't work."""
+        """Start connecting; returns at once, whether the hop above is there or not.
+
+        Raises only for settings that can't work.
+        """
 
     def ask(self, questions: Sequence[Question]) -> None: ...
 
     async def close(self) -> None:
-        """Say goodbye and free everything. What was handed to `ask` before is sent first, if that is possible within a second."""
+        """Say goodbye and free everything.
+
+        What was handed to `ask` before is sent first, if that is possible within a second.
+        """
 
 
 class Below(Protocol):
@@ -48,6 +57,9 @@ class Below(Protocol):
         """Start serving. Raises `LinkError` where it can't (a port that is taken)."""
 
     def reply(self, back: str, answers: Sequence[Answer]) -> None:
-        """Answer `back`, the address that came with `Asked`. Each question gets one reply at least, or its message stays unread."""
+        """Answer `back`, the address that came with `Asked`.
+
+        Each question gets one reply at least, or its message stays unread.
+        """
 
     async def close(self) -> None: ...
