@@ -22,7 +22,7 @@ from cascade.adapters.settings_file import read_settings
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
 from cascade.inference.effects import Effect
-from cascade.inference.events import Durability, Event, LinkUp, Sent
+from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -196,6 +196,9 @@ class EdgeAgent:
             self._journal.append(now, event)
         if isinstance(event, LinkUp):
             self._linked.set()
+            log.info("the gateway is there")
+        elif isinstance(event, LinkLost):
+            log.warning("no gateway: %s", event.reason)
         above = self.settings.above
         if type(event) is Sent and event.link == "above" and above is not None and above.budget.joules_per_byte:
             self.tally.count(RADIO, ("above", "estimated"), event.bytes * above.budget.joules_per_byte)

@@ -142,6 +142,9 @@ class Site:
         self.folder, self.broker_port = folder, broker_port
         self.release = write_scripted_release(folder / "release")
         self.cloud_port = free_port()
+        self.cloud_security = "insecure_ok = true\nrequire_client_cert = false"
+        self.gateway_security = ("", "insecure_ok = true")
+        self.agent_security = ""
         self.daemons: list[Daemon] = []
 
     def cloud(self, more: str = "") -> Daemon:
@@ -152,8 +155,7 @@ class Site:
             state_dir = "state"
             [below]
             port = {self.cloud_port}
-            insecure_ok = true
-            require_client_cert = false
+            {self.cloud_security}
             [metrics]
             port = {port}
             [[tasks]]
@@ -174,12 +176,13 @@ class Site:
             port = {self.broker_port}
             probe_s = 0.5
             dead_after_s = 2.0
+            {self.gateway_security[0]}
             [above]
             host = "127.0.0.1"
             port = {self.cloud_port}
             heartbeat_s = 0.5
             dead_after_s = 2.0
-            insecure_ok = true
+            {self.gateway_security[1]}
             [metrics]
             port = {port}
             [[tasks]]
@@ -212,6 +215,7 @@ class Site:
             port = {self.broker_port}
             probe_s = 0.5
             dead_after_s = 2.0
+            {self.agent_security}
             asking = {{ ask_again_s = 0.5, ask_again_most_s = 2.0, cool_s = 0.3, cool_most_s = 1.0 }}
             [metrics]
             port = {port}
