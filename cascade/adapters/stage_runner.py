@@ -1,7 +1,7 @@
 """Runs stages: holds the models of the installed releases, and turns `RunStage` into `Predicted` or `RunFailed`.
 
-In line, on the thread that calls it: a hand-off to an executor and back costs more than a small model does. `install` and
-`remove` may be called from another thread: they load and warm up on the side, and publish with one assignment.
+In line, on the thread that calls it: a hand-off to an executor and back costs more than a small model does. `install`
+and `remove` may be called from another thread: they load and warm up on the side, and publish with one assignment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 Result = Prediction | BadSample
 
 GIVE_UP_AFTER = 3
-"""A batch that fails is run again one by one. If the first so many fail alone as well, it is the model, not a sample."""
+"""A batch that fails is run again one by one. If the first so many fail alone as well, it is the model, no sample."""
 
 
 class LoadedStage:
@@ -124,7 +124,7 @@ class StageRunner:
         meter: Meter | None = None,
         memory_bytes: int | None = None,
     ) -> None:
-        """Without `first_loads` new models are loaded here at once: for tests and simulations with models of their own."""
+        """Without `first_loads` new models are loaded here at once: for tests and simulations with their own models."""
         self._settings = settings
         self._first_loads = first_loads
         self._meter = meter or EstimateMeter()
@@ -133,7 +133,7 @@ class StageRunner:
         self._publishing = threading.Lock()
 
     def install(self, release: LoadedRelease, settings: EngineSettings | None = None) -> Ladder:
-        """Load all stages of a release, or none: `BundleRejected` with what and where. Once installed, it stays as it is."""
+        """Load all stages of a release, or none: `BundleRejected` with what and where. Installed, it stays as it is."""
         ladder = release.ladder
         key = ladder.task, ladder.release
         if key not in self._installed:
@@ -162,7 +162,7 @@ class StageRunner:
         try:
             with np.errstate(all="ignore"):
                 results = stage.predict(effect.questions)
-        except Exception as error:  # an engine may raise anything; the hop goes on without this batch
+        except Exception as error:  # noqa: BLE001  # an engine may raise anything; the hop goes on without this batch
             logger.warning("stage %s failed: %s", effect.stage, error)
             return RunFailed(effect.run, f"{type(error).__name__}: {str(error)[:300]}")
         ms = (time.perf_counter() - started_s) * 1000.0

@@ -1,7 +1,8 @@
 """What an energy meter owes: how many joules a stretch of work took, and where that number comes from.
 
-A stretch begins with `begin` and ends with `spent`. A counter (RAPL, a shunt) reads itself at both; an estimate looks at
-what the work is known to cost. A meter that fails says `UNKNOWN`, and never raises: nobody loses an answer to a gauge.
+A stretch begins with `begin` and ends with `spent`. A counter (RAPL, a shunt) reads itself at both; an estimate looks
+at what the work is known to cost. A meter that fails says `UNKNOWN`, and never raises: nobody loses an answer to a
+gauge.
 """
 
 from __future__ import annotations

@@ -12,6 +12,6 @@ from cascade.release.bundle import Normalise
 
 def normalise(batch: npt.NDArray[Any], feature: Normalise) -> npt.NDArray[Any]:
     """Divided, not multiplied by a reciprocal: the last bit must be the one that the model was calibrated on."""
-    shifted = np.subtract(batch, np.float32(feature.subtract), dtype=np.float32, casting="unsafe")
+    shifted: npt.NDArray[Any] = np.subtract(batch, np.float32(feature.subtract), dtype=np.float32, casting="unsafe")
     np.divide(shifted, np.float32(feature.divide), out=shifted)
     return shifted
