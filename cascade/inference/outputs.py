@@ -48,8 +48,8 @@ def _classes(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> l
         scores = np.concatenate([1.0 - scores, scores], axis=1)
     if labels and scores.shape[1] != labels:
         raise UnreadableOutput(f"{scores.shape[1]} scores for {labels} labels")
-    if spec.activation == "none" and 1.0 < scores.max() <= 1.0 + _ROUNDING:
-        scores = np.minimum(scores, 1.0)
+    if spec.activation == "none" and not scores.max() <= 1.0:
+        scores = np.where((scores > 1.0) & (scores <= 1.0 + _ROUNDING), 1.0, scores)
     return [ClassScores(tuple(row)) for row in scores.tolist()]
 
 

@@ -238,5 +238,8 @@ def _decoded(raw: bytes, where: str, decoder: msgspec.json.Decoder[Manifest]) ->
 def _check_inside(path: str, where: str) -> None:
     """A manifest names files beside itself, and nothing else on this machine."""
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
-        raise BundleRejected(f"{where}: {path!r} is not a path inside the bundle")
+    strange = pure.is_absolute() or ".." in pure.parts or not path.isprintable() or "\\" in path
+    if strange or not pure.parts or str(pure) != path:
+        raise BundleRejected(f"{where}: {quoted(path)} is not a path inside the bundle")
+    if len(path) > MAX_PATH or any(len(part.encode()) > MAX_PATH_PART for part in pure.parts):
+        raise BundleRejected(f"{where}: {quoted(path)}: a path of more than {MAX_PATH} characters, or parts too long")

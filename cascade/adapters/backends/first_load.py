@@ -141,8 +141,10 @@ def _output(process: subprocess.Popen[bytes], until: float) -> bytes | None:
     """What it writes until it ends; None if it doesn't in time, or writes more than any report."""
     assert process.stdout is not None
     descriptor, parts, size = process.stdout.fileno(), list[bytes](), 0
+    readable = select.poll()
+    readable.register(descriptor, select.POLLIN)
     while (left_s := until - time.monotonic()) > 0 and size <= MAX_REPORT_BYTES:
-        if not select.select([descriptor], [], [], left_s)[0]:
+        if not readable.poll(left_s * 1000.0):
             return None
         part = os.read(descriptor, 65536)
         if not part:
@@ -170,7 +172,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _death(code: int) -> str:
     if code == -signal.SIGXCPU:
         return "used up its processor time"
-    return f"died with signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with status {code}"
+    return f"died with signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with status {code}"
 
 
 def _digest(files: Sequence[Path]) -> str:

@@ -53,6 +53,8 @@ class Declared(NamedTuple):
 
 
 class _Function(NamedTuple):
+    """A function of the model's own; all overloads of one name together, so that none hides another."""
+
     calls: Counter[Operator]
 
 
@@ -127,7 +129,11 @@ class OnnxOutline:
                 domain = _name(value)
             elif number == 7:
                 self._read_node(_message(value), calls, 1)
-        self.functions[Operator(_standard(domain), name)] = _Function(calls)
+            elif number == 11:
+                self._read_attribute(_message(value), calls, 1)
+        operator = Operator(_standard(domain), name)
+        overloads = self.functions.get(operator, _Function(Counter()))
+        self.functions[operator] = _Function(overloads.calls + calls)
 
     def _read_graph(self, graph: memoryview, into: Counter[Operator], depth: int, outermost: bool = False) -> None:
         if depth > MAX_DEPTH:

@@ -16,23 +16,9 @@ ALLOWED_CUSTOM = frozenset({"TFLite_Detection_PostProcess"})
 
 _CUSTOM = 32
 _ELEMENT_BITS = {
-    0: 32,
-    1: 16,
-    2: 32,
-    3: 8,
-    4: 64,
-    5: 8,
-    6: 8,
-    7: 16,
-    8: 64,
-    9: 8,
-    10: 64,
-    11: 128,
-    12: 64,
-    15: 32,
-    16: 16,
-    17: 4,
-}
+    0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 5: 8, 6: 8, 7: 16, 8: 64, 9: 8, 10: 64, 11: 128, 12: 64,
+    13: 8, 14: 8, 15: 32, 16: 16, 17: 4, 18: 16, 19: 2, 20: 4, 21: 8, 22: 8,
+}  # fmt: skip
 
 
 class TfliteOutline:
@@ -46,6 +32,8 @@ class TfliteOutline:
         root = self._file.root()
         if self._file.scalar(root, 0, "<I") != 3:
             raise Malformed("not version 3 of the format")
+        if self._file.vector(root, 8, 4)[1] or self._file.vector(root, 9, 4)[1]:
+            raise Malformed("weights in files outside it")
         codes = [self._code(code) for code in self._file.tables(root, 1)]
         buffers = [self._buffer(buffer) for buffer in self._file.tables(root, 4)]
         graphs = self._file.tables(root, 2)
@@ -76,6 +64,8 @@ class TfliteOutline:
             self._read_operator(operator, codes, len(tensors))
 
     def _read_tensor(self, tensor: Table, buffers: int) -> None:
+        if self._file.scalar(tensor, 10, "<I"):
+            raise Malformed("a tensor whose numbers lie in another file")
         if self._file.scalar(tensor, 2, "<I") >= buffers:
             raise Malformed("a tensor whose numbers are in no buffer")
         shape = self._file.numbers(tensor, 0)
