@@ -6,6 +6,7 @@ import ipaddress
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -58,7 +59,8 @@ def server_credentials(
         pem = _contents(where, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
         return grpc.ssl_server_certificate_configuration([(pem["key_file"], pem["cert_file"])], pem.get("ca_file"))
 
-    def read_again() -> grpc.ServerCertificateConfiguration | None:
+    def read_again() -> Any:
+        """None keeps what is in use; the stubs don't know that."""
         try:
             return read()
         except SettingsError as error:
