@@ -34,7 +34,7 @@ class Answers:
     ) -> None:
         self._where = {stream.name: stream.answers for stream in streams}
         self._publisher = publisher
-        self._out = out or sys.stdout.buffer
+        self._out = out
         self._out_is_gone = False
         self._listeners: list[Listener] = []
         self._first: dict[str, asyncio.Future[Answer]] = {}
@@ -85,8 +85,12 @@ class Answers:
         if self._out_is_gone:
             return
         try:
-            self._out.write(answer_line(answer))
-            self._out.flush()
+            if self._out is None:
+                sys.stdout.write(answer_line(answer).decode())  # a notebook's has no bytes beneath it
+                sys.stdout.flush()
+            else:
+                self._out.write(answer_line(answer))
+                self._out.flush()
         except (OSError, ValueError) as error:
             self._out_is_gone = True
             log.warning("standard output is gone, answers are not printed any more: %s", error)
