@@ -89,7 +89,7 @@ class Deliveries:
     def subscribe(self, session: Session, wanted: Wanted) -> int:
         """The code for its SUBACK. Rights are not looked at: mosquitto grants, and delivers nothing."""
         known = wanted.filter in session.subscriptions
-        if len(wanted.filter) > self._bounds.filter_bytes:
+        if not self.fits(wanted.filter):
             return packets.FILTER_INVALID
         if not known and len(session.subscriptions) >= self._bounds.subscriptions:
             return packets.QUOTA
@@ -103,6 +103,10 @@ class Deliveries:
         ):
             self._send_retained(session, wanted)
         return wanted.qos
+
+    def fits(self, name: str) -> bool:
+        """Whether a filter or a topic is one to remember: it is a key of tables, and walked level by level."""
+        return len(name) <= self._bounds.filter_bytes and name.count("/") < self._bounds.filter_levels
 
     def unsubscribe(self, session: Session, name: str) -> int:
         if session.subscriptions.pop(name, None) is None:
@@ -127,7 +131,7 @@ class Deliveries:
         self._forget_retained(message.topic)
         if not message.payload:
             return True
-        bytes_then = self._retained_bytes + len(message.payload)
+        bytes_then = self._retained_bytes + message.size
         if len(self._retained) >= self._bounds.retained_messages or bytes_then > self._bounds.retained_bytes:
             return False
         self._retained[message.topic] = message
@@ -136,4 +140,4 @@ class Deliveries:
 
     def _forget_retained(self, topic: str) -> None:
         old = self._retained.pop(topic, None)
-        self._retained_bytes -= len(old.payload) if old else 0
+        self._retained_bytes -= old.size if old else 0

@@ -22,8 +22,16 @@ class Bounds(NamedTuple):
     clients: int = 2048
     subscriptions: int = 64
     filter_bytes: int = 1024
+    filter_levels: int = 64
+    """Of a filter and of a topic; `filter_bytes` bounds both, too."""
+    name_bytes: int = 256
+    """Of a client's id and of a user's name."""
+    will_bytes: int = 64 * 1024
     queued_messages: int = 1000
     queued_bytes: int = 16 * 2**20
+    """What one client has not acknowledged, and what waits for it."""
+    kept_bytes: int = 256 * 2**20
+    """The same, of all clients together."""
     packet_bytes: int = 1024 * 1024
     receive_maximum: int = 256
     retained_messages: int = 4096
@@ -51,19 +59,29 @@ class Delivery(NamedTuple):
     again: bool = False
 
 
+class Room:
+    """What all sessions of a broker keep together."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes, self.kept_bytes = most_bytes, 0
+
+    def has(self, size: int) -> bool:
+        return self.kept_bytes + size <= self.most_bytes
+
+
 class Session:
     """One client's state; it outlives its connection by `expiry_s`."""
 
-    def __init__(self, client_id: str, bounds: Bounds) -> None:
+    def __init__(self, client_id: str, bounds: Bounds, room: Room) -> None:
         self.client_id = client_id
         self.user = ""
         self.subscriptions: dict[str, Wanted] = {}
         self.expiry_s = 0
         self.wire: Wire | None = None
         self.dropped = 0
-        self._bounds = bounds
+        self._bounds, self._room = bounds, room
         self._queue: deque[Delivery] = deque()
-        self._queued_bytes = 0
+        self._kept_bytes = 0
         self._in_flight: dict[int, Delivery] = {}
         self._window = MOST_IN_FLIGHT
         self._largest = bounds.packet_bytes
@@ -77,22 +95,25 @@ class Session:
         self._largest = connect.max_packet_bytes
         again = [delivery._replace(again=True) for delivery in self._in_flight.values()]
         self._in_flight.clear()
-        self._queued_bytes += sum(len(delivery.message.payload) for delivery in again)
         self._queue.extendleft(reversed(again))
 
     def offer(self, delivery: Delivery, now: float) -> bool:
         """Send, or queue; False where there is no room. What has QoS 0 does not wait for a client that is away."""
         if self.wire is None and not delivery.qos:
             return False
-        size = len(delivery.message.payload)
+        size = delivery.message.size
         full = len(self._queue) >= self._bounds.queued_messages
-        if full or self._queued_bytes + size > self._bounds.queued_bytes:
+        if full or self._kept_bytes + size > self._bounds.queued_bytes or not self._room.has(size):
             self.dropped += 1
             return False
         self._queue.append(delivery)
-        self._queued_bytes += size
+        self._keep(size)
         self.pump(now)
         return True
+
+    def _keep(self, size: int) -> None:
+        self._kept_bytes += size
+        self._room.kept_bytes += size
 
     def pump(self, now: float) -> None:
         """Send what the client's window and its socket have room for."""
@@ -100,20 +121,22 @@ class Session:
             if self._queue[0].qos and len(self._in_flight) >= self._window:
                 return
             delivery = self._queue.popleft()
-            self._queued_bytes -= len(delivery.message.payload)
             expires_at = delivery.message.expires_at
-            if expires_at is None or now < expires_at:
-                self._send(self.wire, delivery, now)
+            expired = expires_at is not None and now >= expires_at
+            if expired or not self._send(self.wire, delivery, now):
+                self._keep(-delivery.message.size)
 
-    def _send(self, wire: Wire, delivery: Delivery, now: float) -> None:
+    def _send(self, wire: Wire, delivery: Delivery, now: float) -> bool:
+        """Whether it is in flight now, and has to be kept."""
         mid = self._free_mid() if delivery.qos else 0
         data = packets.publish(delivery.message, delivery.retain, delivery.again, mid, now)
         if len(data) > self._largest:
             self.dropped += 1
-            return
+            return False
         if mid:
             self._in_flight[mid] = delivery
         wire.send(data)
+        return bool(mid)
 
     def _free_mid(self) -> int:
         """There is always one: no more than `MOST_IN_FLIGHT` of 65,535 are taken."""
@@ -123,7 +146,9 @@ class Session:
                 return self._last_mid
 
     def acknowledged(self, mid: int, now: float) -> None:
-        self._in_flight.pop(mid, None)
+        delivery = self._in_flight.pop(mid, None)
+        if delivery is not None:
+            self._keep(-delivery.message.size)
         self.pump(now)
 
     def detach(self) -> None:
@@ -138,6 +163,12 @@ class Session:
         self._refill(delivery for delivery in self._queue if not delivery.share)
         return [delivery for delivery in waiting if delivery.share]
 
+    def forget(self) -> None:
+        """The session has ended: nothing waits for it any more."""
+        self._in_flight.clear()
+        self._refill(())
+
     def _refill(self, deliveries: Iterable[Delivery]) -> None:
         self._queue = deque(deliveries)
-        self._queued_bytes = sum(len(delivery.message.payload) for delivery in self._queue)
+        kept = [*self._in_flight.values(), *self._queue]
+        self._keep(sum(delivery.message.size for delivery in kept) - self._kept_bytes)

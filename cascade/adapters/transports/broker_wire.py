@@ -42,22 +42,31 @@ class BrokerWire(asyncio.Protocol):
         self._transport = None
 
     def pause_writing(self) -> None:
+        """Who does not read is not read from: each packet that it sends would bring it another one."""
         self.writable = False
+        self._hear(False)
 
     def resume_writing(self) -> None:
         self.writable = True
+        self._hear(not self.broker.frozen)
         if self.session is not None:
             self.session.pump(self.broker.now())
 
     def freeze(self) -> None:
         """Stay connected and do nothing: what a stopped process looks like from outside."""
-        if self._transport is not None and not self._transport.is_closing():
+        self._hear(False)
+
+    def _hear(self, wanted: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if wanted:
+            self._transport.resume_reading()
+        else:
             self._transport.pause_reading()
 
     def thaw(self) -> None:
         self.last_heard = self.broker.now()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._hear(self.writable)
         self._flush()
 
     def data_received(self, data: bytes) -> None:

@@ -3,7 +3,8 @@
 It speaks what this runtime uses: QoS 0 and 1, retained messages, wills, shared subscriptions, session and message
 expiry, flow control, users and rights. It keeps everything in memory, has one thread, and knows no bridge, no QoS 2,
 no MQTT 3, no topic aliases, no subscription identifiers.
-It passes the same probes as mosquitto (`tests/contracts/test_brokers.py`).
+It passes the same probes as mosquitto (`tests/contracts/test_brokers.py`), and what a client can make it keep is
+bounded (`Bounds`): a hostile one loses its own messages and its own connection.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from paho.mqtt.properties import Properties
 from cascade.adapters.transports import mqtt_packets as packets
 from cascade.adapters.transports.broker_delivery import Deliveries
 from cascade.adapters.transports.broker_rights import Rights, User
-from cascade.adapters.transports.broker_session import Bounds, Session
+from cascade.adapters.transports.broker_session import Bounds, Room, Session
 from cascade.adapters.transports.broker_wire import BrokerWire
-from cascade.adapters.transports.mqtt_packets import Connect, Malformed, Publish, Wanted
+from cascade.adapters.transports.mqtt_packets import Connect, Malformed, Message, Publish, Wanted
 from cascade.errors import LinkError
 
 SWEEP_S = 0.25
 """How often silent clients are looked for."""
-MOST_CLIENT_ID = 256
+MOST_STRANGERS = 256
+"""Connections that have not said yet who they are."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class EmbeddedBroker:
 
     def _forget_all(self) -> None:
         self._deliveries = Deliveries(self._rights, self.bounds, self.now)
+        self._room = Room(self.bounds.kept_bytes)
         self._sessions: dict[str, Session] = {}
         self._ends: dict[str, asyncio.TimerHandle] = {}
         self._late_wills: dict[str, tuple[asyncio.TimerHandle, BrokerWire]] = {}
@@ -100,7 +103,9 @@ class EmbeddedBroker:
 
     def joined(self, wire: BrokerWire) -> None:
         self._wires.add(wire)
-        if self.frozen:
+        if len(self._wires) > self.bounds.clients + MOST_STRANGERS:
+            wire.abort()
+        elif self.frozen:
             wire.freeze()
 
     def left(self, wire: BrokerWire) -> None:
@@ -128,13 +133,16 @@ class EmbeddedBroker:
         self._deliveries.forget(session)
         session.expiry_s = 0
         self._deliveries.pass_on(session)
+        session.forget()
 
     def connect(self, wire: BrokerWire, connect: Connect) -> None:
         if not self._rights.lets_in(connect.username, connect.password):
             raise Malformed(packets.BAD_PASSWORD, "bad user name or password")
         client_id = connect.client_id or f"auto-{secrets.token_hex(8)}"
-        if len(client_id) > MOST_CLIENT_ID:
-            raise Malformed(packets.BAD_CLIENT_ID, f"a client id of more than {MOST_CLIENT_ID} characters")
+        if max(len(client_id), len(connect.username or "")) > self.bounds.name_bytes:
+            raise Malformed(packets.BAD_CLIENT_ID, f"a name of more than {self.bounds.name_bytes} characters")
+        if connect.will and not self._takes_will(connect.will.message):
+            raise Malformed(packets.QUOTA, "a will of that size")
         if client_id not in self._sessions and len(self._sessions) >= self.bounds.clients:
             raise Malformed(packets.SERVER_BUSY, "as many clients as this broker takes")
         session, present = self._session_for(client_id, connect)
@@ -156,8 +164,11 @@ class EmbeddedBroker:
         if known is not None and connect.clean_start:
             self._end(known)
             known = None
-        session = self._sessions[client_id] = known or Session(client_id, self.bounds)
+        session = self._sessions[client_id] = known or Session(client_id, self.bounds, self._room)
         return session, known is not None
+
+    def _takes_will(self, message: Message) -> bool:
+        return message.size <= self.bounds.will_bytes and self._deliveries.fits(message.topic)
 
     def _terms(self, connect: Connect, client_id: str) -> Properties:
         terms = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]
@@ -174,6 +185,8 @@ class EmbeddedBroker:
         return terms
 
     def publish(self, wire: BrokerWire, publish: Publish) -> None:
+        if not self._deliveries.fits(publish.message.topic):
+            raise Malformed(packets.TOPIC_INVALID, "a topic of that length")
         code = packets.NOT_AUTHORIZED
         if self._rights.may_write(wire.user, publish.message.topic):
             code = self._deliveries.spread(publish.message, publish.expiry_s, wire.session)

@@ -46,6 +46,11 @@ class Message(NamedTuple):
     extras: bytes = b""
     """The properties that pass through unread, packed, without the expiry."""
 
+    @property
+    def size(self) -> int:
+        """About what it takes in memory: all of it came from a client."""
+        return len(self.topic) + len(self.payload) + len(self.extras) + 128
+
 
 class Publish(NamedTuple):
     message: Message
