@@ -93,7 +93,7 @@ def open_release(folder: Path, tier: Tier, max_bytes: int = MAX_BUNDLE_BYTES) ->
             f"{folder / RELEASE_FILE}: no bundle for tier {tier}; it has {', '.join(manifest.bundles)}"
         )
     for other, reference in manifest.bundles.items():
-        if other != tier and (folder / reference.folder / MANIFEST_FILE).exists():
+        if other != tier and os.path.lexists(folder / reference.folder / MANIFEST_FILE):
             _check_part(folder, manifest, other)
     _check_part(folder, manifest, tier)
     bundle = open_bundle(folder / manifest.bundles[tier].folder, max_bytes)
@@ -106,7 +106,7 @@ def _check_part(folder: Path, release: ReleaseManifest, tier: Tier) -> None:
     """That one bundle's manifest is the one that the release names, and has the gates that it needs."""
     reference = release.bundles[tier]
     part = folder / reference.folder
-    if not part.resolve().is_relative_to(folder):
+    if not _inside(part, folder):
         raise BundleRejected(f"{part}: a link to outside the release")
     raw = _manifest_bytes(part, MANIFEST_FILE)
     digest = digest_of(raw)
@@ -154,11 +154,7 @@ def _manifest_bytes(folder: Path, name: str) -> bytes:
 
 def _verify(folder: Path, name: str, entry: FileEntry) -> None:
     path = folder / name
-    try:
-        outside = not path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError) as error:
-        raise BundleRejected(f"{path}: {error}") from error
-    if outside:
+    if not _inside(path, folder):
         raise BundleRejected(f"{path}: a link to outside the bundle")
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -167,6 +163,13 @@ def _verify(folder: Path, name: str, entry: FileEntry) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != entry.sha256:
         raise BundleRejected(f"{path}: SHA-256 {digest}, where the manifest says {entry.sha256}")
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError is how Python 3.11 and 3.12 say that links go in circles
+        raise BundleRejected(f"{path}: {error}") from error
 
 
 def _opened(path: Path) -> BufferedReader:
