@@ -79,6 +79,8 @@ class BrokerWire(asyncio.Protocol):
 
     def _take_packets(self) -> None:
         buffer, at = self._incoming, 0
+        if self.session is None and buffer and buffer[0] != packets.CONNECT:
+            raise Malformed(packets.PROTOCOL_ERROR, "the first packet must be CONNECT")
         while self._transport is not None and (head := packets.head_of(buffer, at)) is not None:
             start, length = head
             if start - at + length > self.broker.bounds.packet_bytes:
@@ -92,8 +94,6 @@ class BrokerWire(asyncio.Protocol):
     def _handle(self, first: int, body: bytes) -> None:
         kind = first & 0xF0
         if self.session is None:
-            if kind != packets.CONNECT:
-                raise Malformed(packets.PROTOCOL_ERROR, "the first packet must be CONNECT")
             self.broker.connect(self, packets.read_connect(body))
         elif kind == packets.PUBLISH:
             self.broker.publish(self, packets.read_publish(first, body))
