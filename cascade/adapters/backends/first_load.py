@@ -36,6 +36,7 @@ STATE_FILE = "first_loads.json"
 MAX_REPORT_BYTES = 1 << 20
 MAX_STATE_BYTES = 4 << 20
 MAX_REMEMBERED = 1000
+MAX_REASON = 500
 
 
 class TrialLimits(NamedTuple):
@@ -74,7 +75,7 @@ class FirstLoads:
             f"{_digest(files)} {engine.name} {engine.version()} {trial.memory_bytes >> 20} MiB {sorted(shapes.items())}"
         )
         if key not in self._verdicts:
-            self._verdicts[key] = run_trial(trial, self._limits.wait_s).error
+            self._verdicts[key] = run_trial(trial, self._limits.wait_s).error[:MAX_REASON]
             self._remember()
         if self._verdicts[key]:
             raise ModelRejected(f"{files[0].name}: {self._verdicts[key]}")

@@ -19,10 +19,13 @@ from cascade.errors import BadInput
 
 def fitted(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays by input name, converted; `BadInput` if one is missing, unknown, or of the wrong shape or type."""
-    if len(arrays) != len(specs) or any(spec.name not in arrays for spec in specs):
-        wanted, given = [spec.name for spec in specs], list(arrays)
-        raise BadInput(f"the model takes inputs {wanted}, and was given {given}")
-    return {spec.name: fitted_one(spec, arrays[spec.name]) for spec in specs}
+    try:
+        fit = {spec.name: fitted_one(spec, arrays[spec.name]) for spec in specs}
+    except KeyError as error:
+        raise BadInput(f"the model has an input {error}, for which there is nothing") from None
+    if len(fit) != len(arrays):
+        raise BadInput(f"the model takes inputs {list(fit)}, and was given {list(arrays)}")
+    return fit
 
 
 def fitted_one(spec: TensorSpec, array: Array) -> Array:
@@ -59,11 +62,13 @@ def batch_of(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> int:
 
 
 def _shape_fits(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
-    if len(wanted) != len(given):
-        return False
-    if given and given[0] == 0:
-        return False
-    return all(want is None or want == got for want, got in zip(wanted, given, strict=True))
+    if not wanted or not given or not given[0]:
+        return wanted == given
+    if wanted[1:] == given[1:] and wanted[0] is None:
+        return True
+    return len(wanted) == len(given) and all(
+        want is None or want == got for want, got in zip(wanted, given, strict=True)
+    )
 
 
 def _drawn(shape: Sequence[int | None]) -> str:

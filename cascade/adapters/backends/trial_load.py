@@ -100,8 +100,8 @@ def try_model(trial: Trial) -> TrialReport:
 
 
 def run_on_zeros(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """One sample, then several: an engine may do otherwise with these. A model that leaves sizes open which nobody names
-    is loaded, and not run."""
+    """One sample, then several: an engine may do otherwise with these. A model that leaves sizes open which nobody
+    names is loaded, and not run."""
     specs = [_filled(spec, shapes.get(spec.name, shapes.get(""))) for spec in model.inputs]
     if any(size is None for spec in specs for size in spec.shape[1:]):
         return
