@@ -100,7 +100,8 @@ class Connection:
             manual_ack=True,
         )
         client.opened = self._sock
-        client.max_queued_messages_set(self._settings.max_queued)
+        # The session bounds what is in flight: only the CONNACK says how much, and then paho's own bound is fixed.
+        client.max_inflight_messages_set(0)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -182,9 +183,8 @@ class Connection:
     def _flush(self) -> None:
         if self.lost.done():
             return
-        self._flush_is_due = (
-            True  # so that paho's wish to write does not call for another flush from inside of this one
-        )
+        # So that paho's wish to write does not call for another flush from inside of this one.
+        self._flush_is_due = True
         self._client.loop_write()
         self._flush_is_due = False
         try:
@@ -227,8 +227,6 @@ class Connection:
             self._lose(Loss(f"refused: {_named(code)}", code.value, refused=code.value in REFUSALS))
             return
         granted = Terms(getattr(terms, "ReceiveMaximum", 65535), getattr(terms, "MaximumPacketSize", 2**28))
-        # paho has a public setter that refuses while connected; what the broker grants is known only now.
-        client._max_inflight_messages = min(granted.receive_maximum, self._settings.max_queued)
         self.loop.call_soon(self._ears.connected, granted)
 
     def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
@@ -257,9 +255,16 @@ def _named(code: ReasonCode) -> str:
     return f"{code.getName().lower()} (0x{code.value:02x})"
 
 
-@lru_cache(maxsize=256)
-def _expiring_in(seconds: int) -> Properties:
-    """paho takes tens of microseconds to make these."""
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = seconds
-    return properties
+class _Expiry(Properties):
+    """An expiry, packed once: paho takes tens of microseconds for it, each time."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        self.MessageExpiryInterval = seconds
+        object.__setattr__(self, "packed", super().pack())  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        return self.packed  # type: ignore[no-any-return]
+
+
+_expiring_in = lru_cache(maxsize=256)(_Expiry)

@@ -200,7 +200,9 @@ class MqttSession:
         self._proved_at = self._asked_at = self._loop.time()
         try:
             connection.start(secret, self._will, self._clean, self._session_expiry_s)
-            return await self._watched(connection)
+            began_at = self._proved_at
+            loss = await self._watched(connection)
+            return loss if self._connected_at >= began_at or loss.code else _before_it_began(loss, context is not None)
         finally:
             connection.drop(Loss("closed", by_broker=False))
             self._connection = None
@@ -265,3 +267,9 @@ class MqttSession:
     def heard(self, message: Heard) -> None:
         self._proved_at = self._loop.time()
         self._owner.heard(message)
+
+
+def _before_it_began(loss: Loss, tls: bool) -> Loss:
+    """With TLS 1.3 a broker looks at our certificate when the handshake is over; some then just hang up."""
+    hint = " (does it take our certificate?)" if tls else ""
+    return loss._replace(reason=f"{loss.reason}, before it answered{hint}") if loss.by_broker else loss

@@ -7,6 +7,7 @@ questions can't be packed gets through 2.6 times as many.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -96,7 +97,9 @@ def _wake(waiting: asyncio.Future[None]) -> None:
 
 
 def said(error: OSError) -> str:
-    """What an error of the network says, in few words."""
+    """What an error of the network says, in few words. Numbers of TLS and of name servers are not the system's."""
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
 
 
