@@ -32,10 +32,30 @@ from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer, ClassScores, Outcome, Question, Tensor
 from cascade.release.ladder import GateSpec, Ladder, LadderStage
 
-HAPPENINGS = (
-    "ask ask run run fail answer answer refuse provisional expire kept not_kept remembered up lost tick wait sent "
-    "unsendable evict again install"
-).split()
+HAPPENINGS = [
+    "ask",
+    "ask",
+    "run",
+    "run",
+    "fail",
+    "answer",
+    "answer",
+    "refuse",
+    "provisional",
+    "expire",
+    "kept",
+    "not_kept",
+    "remembered",
+    "up",
+    "lost",
+    "tick",
+    "wait",
+    "sent",
+    "unsendable",
+    "evict",
+    "again",
+    "install",
+]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(HAPPENINGS),
