@@ -6,7 +6,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cascade.errors import ModelRejected
@@ -21,10 +21,14 @@ def mapped(path: Path, max_bytes: int) -> Iterator[memoryview]:
         raise ModelRejected(f"{path.name}: {error.strerror or error}") from error
     try:
         check_size(path.name, os.fstat(descriptor), max_bytes)
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as bytes_, memoryview(bytes_) as view:
-            yield view
+        bytes_ = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     finally:
         os.close(descriptor)
+    try:
+        yield memoryview(bytes_)
+    finally:
+        with suppress(BufferError):  # an error on its way holds parts of it in its frames: then it ends with the error
+            bytes_.close()
 
 
 def check_size(where: str, status: os.stat_result, max_bytes: int) -> None:

@@ -92,7 +92,7 @@ def external_onnx(location: str, offset: int | None = None, length: int | None =
 
 
 def nested_onnx(depth: int) -> ModelProto:
-    """An If in an If in an If …"""
+    """An If in an If in an If …; the `onnx` package itself gives up at some 30."""
     inner = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [], [value("y", [1, 4])])
     for _ in range(depth):
         node = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
