@@ -32,26 +32,29 @@ class InputReader:
     def __init__(self, spec: InputSpec, model_input: str) -> None:
         self.spec = spec
         self.model_input = model_input
+        self._name, self._shape, self._dtype_name = spec.tensor, spec.shape, spec.dtype
         self._dtype = np.dtype(spec.dtype)
         self._raw_bytes = DTYPES[spec.dtype] * math.prod(spec.shape)
 
     def data(self, payload: Payload) -> bytes:
         """The raw numbers of one sample; `BadInput` where there are none, or they are of another type or shape."""
-        spec, tensor = self.spec, self._tensor(payload)
-        if tensor.dtype != spec.dtype or tensor.shape != spec.shape:
-            raise BadInput(f"tensor {spec.tensor} is {tensor.dtype} {tensor.shape}; expected {spec.dtype} {spec.shape}")
+        tensor = self._tensor(payload)
+        if tensor.shape != self._shape or tensor.dtype != self._dtype_name:
+            expected = f"{self._dtype_name} {self._shape}"
+            raise BadInput(f"tensor {self._name} is {tensor.dtype} {tensor.shape}; expected {expected}")
         if tensor.encoding == "raw" and len(tensor.data) == self._raw_bytes:
             return tensor.data
         try:
             return raw_data(tensor, self._raw_bytes)
         except PeerError as error:
-            raise BadInput(f"tensor {spec.tensor}: {error}") from error
+            raise BadInput(f"tensor {self._name}: {error}") from error
 
     def _tensor(self, payload: Payload) -> Tensor:
+        name = self._name
         for tensor in payload:
-            if tensor.name == self.spec.tensor:
+            if tensor.name == name:
                 return tensor
-        raise BadInput(f"no tensor {self.spec.tensor}")
+        raise BadInput(f"no tensor {name}")
 
     def array(self, samples: Sequence[bytes]) -> Array:
         """One array of all samples, before features. Of one sample it is the very bytes that came."""
@@ -68,21 +71,37 @@ class InputReader:
 
 def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> Stacked:
     """All questions of a batch. A bad sample is left out, and harms no other."""
-    kept, bad, samples = list[int](), dict[int, str](), list[list[bytes]]()
-    for index, question in enumerate(questions):
-        try:
-            samples.append([reader.data(question.payload) for reader in readers])
-        except BadInput as error:
-            bad[index] = str(error)
-        else:
-            kept.append(index)
+    bad: dict[int, str] = {}
+    kept: Sequence[int] = range(len(questions))
+    try:
+        columns = [[reader.data(question.payload) for question in questions] for reader in readers]
+    except BadInput:
+        columns, kept = _sorted_out(readers, questions, bad)
     if not kept:
         return Stacked({}, kept, bad)
-    arrays = [reader.array([sample[i] for sample in samples]) for i, reader in enumerate(readers)]
-    if not all(_finite(array) for array in arrays):
+    arrays = [reader.array(column) for reader, column in zip(readers, columns, strict=True)]
+    if not all(map(_finite, arrays)):
         arrays, kept = _without_infinite(arrays, kept, bad)
     prepared = {reader.model_input: reader.prepared(array) for reader, array in zip(readers, arrays, strict=True)}
     return Stacked(prepared, kept, bad)
+
+
+def _sorted_out(
+    readers: Sequence[InputReader], questions: Sequence[Question], bad: dict[int, str]
+) -> tuple[list[list[bytes]], list[int]]:
+    """One question after the other: which are good, and what is wrong with the rest."""
+    columns: list[list[bytes]] = [[] for _ in readers]
+    kept = []
+    for index, question in enumerate(questions):
+        try:
+            row = [reader.data(question.payload) for reader in readers]
+        except BadInput as error:
+            bad[index] = str(error)
+            continue
+        kept.append(index)
+        for column, data in zip(columns, row, strict=True):
+            column.append(data)
+    return columns, kept
 
 
 def _finite(array: Array) -> bool:
@@ -90,7 +109,7 @@ def _finite(array: Array) -> bool:
     return array.dtype.kind != "f" or math.isfinite(array.sum()) or bool(np.isfinite(array).all())
 
 
-def _without_infinite(arrays: list[Array], kept: list[int], bad: dict[int, str]) -> tuple[list[Array], list[int]]:
+def _without_infinite(arrays: list[Array], kept: Sequence[int], bad: dict[int, str]) -> tuple[list[Array], list[int]]:
     good = np.ones(len(kept), bool)
     for array in arrays:
         if array.dtype.kind == "f":

@@ -133,6 +133,7 @@ def _activated(scores: Array, activation: str) -> Array:
         scores = scores.astype(np.float32)
     if activation == "sigmoid":
         return np.asarray(1.0 / (1.0 + np.exp(-scores)))
-    powers: Array = np.exp(scores - scores.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
+    powers: Array = scores - np.maximum.reduce(scores, axis=1, keepdims=True)
+    np.exp(powers, out=powers)
+    powers /= np.add.reduce(powers, axis=1, keepdims=True)
     return powers

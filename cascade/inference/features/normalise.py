@@ -12,6 +12,7 @@ from cascade.release.bundle import Normalise
 
 def normalise(batch: npt.NDArray[Any], feature: Normalise) -> npt.NDArray[Any]:
     """Divided, not multiplied by a reciprocal: the last bit must be the one that the model was calibrated on."""
-    shifted: npt.NDArray[Any] = np.subtract(batch, np.float32(feature.subtract), dtype=np.float32, casting="unsafe")
-    np.divide(shifted, np.float32(feature.divide), out=shifted)
-    return shifted
+    if feature.subtract:
+        batch = np.subtract(batch, np.float32(feature.subtract), dtype=np.float32, casting="unsafe")
+    scaled: npt.NDArray[Any] = np.divide(batch, np.float32(feature.divide), dtype=np.float32, casting="unsafe")
+    return scaled
