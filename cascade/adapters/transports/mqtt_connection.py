@@ -261,10 +261,8 @@ class _Expiry(Properties):
     def __init__(self, seconds: int) -> None:
         super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         self.MessageExpiryInterval = seconds
-        object.__setattr__(self, "packed", super().pack())  # type: ignore[no-untyped-call]
-
-    def pack(self) -> bytes:
-        return self.packed  # type: ignore[no-any-return]
+        packed: bytes = super().pack()  # type: ignore[no-untyped-call]
+        object.__setattr__(self, "pack", lambda: packed)  # past paho's check that it is the name of a property
 
 
 _expiring_in = lru_cache(maxsize=256)(_Expiry)
