@@ -10,7 +10,7 @@ class CascadeError(Exception):
 
 
 class PeerError(CascadeError):
-    """What a peer sent is wrong: too large, unreadable, not theirs to say. The peer is refused, nobody else is disturbed.
+    """What a peer sent is wrong: too large, unreadable, not theirs to say. It is refused, and nobody else is disturbed.
 
     `kind` is one of a small closed set of words: it becomes a metric label, so it never carries what the peer wrote.
     """

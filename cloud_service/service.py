@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from cascade.adapters.transports.grpc import GrpcBelow, GrpcBelowSettings
-
 from cascade.adapters.answering_loop import AnsweringLoop
 from cascade.adapters.answers_kept import AnswersKept
 from cascade.adapters.installing import install_tasks, stage_runner
 from cascade.adapters.node_state import state_folder
 from cascade.adapters.prometheus import Exporter
+from cascade.adapters.transports.grpc import GrpcBelow, GrpcBelowSettings
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.tally import Tally

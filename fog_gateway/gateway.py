@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from cascade.adapters.transports.grpc import GrpcAbove, GrpcAboveSettings
-
 from cascade.adapters.answering_loop import AnsweringLoop
 from cascade.adapters.installing import install_tasks, stage_runner
 from cascade.adapters.node_state import dice_seed, state_folder
 from cascade.adapters.prometheus import Exporter
+from cascade.adapters.transports.grpc import GrpcAbove, GrpcAboveSettings
 from cascade.adapters.transports.mqtt import MqttBelow
 from cascade.adapters.transports.transport import Above
 from cascade.inference.hop import Hop
