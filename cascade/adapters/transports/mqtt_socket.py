@@ -19,6 +19,9 @@ MOST_UNSENT_BYTES = 1024 * 1024
 """What paho may hand over before it has to keep the rest itself."""
 
 
+HUNG_UP = "the broker hung up"
+
+
 class Refused(LinkError):
     """Somebody has to mend something before trying again makes sense: no hurry."""
 
@@ -98,6 +101,10 @@ def _wake(waiting: asyncio.Future[None]) -> None:
 
 def said(error: OSError) -> str:
     """What an error of the network says, in few words. Numbers of TLS and of name servers are not the system's."""
+    if isinstance(error, ssl.SSLEOFError):
+        return HUNG_UP
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        return f"the broker says: {error.reason.partition('ALERT_')[2].replace('_', ' ').lower()}"
     if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
         return os.strerror(error.errno).lower()
     return (error.strerror or str(error) or type(error).__name__).lower()
@@ -151,7 +158,7 @@ class TurnSocket:
             self.fault = said(error)
             raise
         if not data:
-            self.fault = "the broker hung up"
+            self.fault = HUNG_UP
         self._dry = self._short_read_is_all and len(data) < READ_BYTES
         self._in, self._at = data, 0
 

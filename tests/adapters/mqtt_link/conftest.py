@@ -210,11 +210,11 @@ class Authority:
         self._certificate = self._signed(self._name, self._key.public_key(), ca=True)
         self.file = self._written(f"{name}.pem", self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, addresses: Sequence[str] = ()) -> tuple[Path, Path]:
+    def issue(self, name: str, addresses: Sequence[str] = (), valid_s: float = 3600.0) -> tuple[Path, Path]:
         """The files of a certificate and its key. With addresses it is a server's."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._signed(subject, key.public_key(), addresses=addresses)
+        certificate = self._signed(subject, key.public_key(), addresses=addresses, valid_s=valid_s)
         plain = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -222,7 +222,7 @@ class Authority:
         return self._written(f"{name}.crt", pem), self._written(f"{name}.key", plain)
 
     def _signed(
-        self, subject: x509.Name, key: Any, ca: bool = False, addresses: Sequence[str] = ()
+        self, subject: x509.Name, key: Any, ca: bool = False, addresses: Sequence[str] = (), valid_s: float = 3600.0
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if addresses else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -233,7 +233,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(minutes=5))
-            .not_valid_after(now + dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(seconds=valid_s))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)

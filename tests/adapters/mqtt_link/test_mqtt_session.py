@@ -312,6 +312,13 @@ async def test_a_certificate_of_ours_that_the_broker_does_not_take_is_said_plain
     assert "does it take our certificate?" in (await ear.wait_for(LinkLost))[0].reason
 
 
+async def test_what_a_broker_says_of_our_certificate_is_passed_on(new_place: Any, authority: Any, ear: Any) -> None:
+    expired = b"\x15\x03\x03\x00\x02\x02\x2d"
+    async with server(after_connect(expired)) as port:
+        reason = await lost_at(port, new_place, ear, ca_file=str(authority("ours").file))
+    assert reason == f"no TLS with 127.0.0.1:{port}: the broker says: certificate expired"
+
+
 async def test_a_broker_without_tls_is_said_plainly(place: Any, tls: Tls, ear: Any) -> None:
     await place.above(DEVICE, **tls.files(DEVICE)).open(ear)
     assert (await ear.wait_for(LinkLost))[0].reason
