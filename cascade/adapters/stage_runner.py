@@ -1,7 +1,7 @@
 """Runs stages: holds the models of the installed releases, and turns `RunStage` into `Predicted` or `RunFailed`.
 
 In line, on the thread that calls it: a hand-off to an executor and back costs more than a small model does. `install`
-and `remove` may be called from another thread: they load and warm up on the side, and publish with one assignment.
+may be called from another thread: it loads and warms up on the side, and publishes with one assignment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
 from cascade.adapters.energy.estimate import EstimateMeter
 from cascade.adapters.energy.meter import Meter
 from cascade.adapters.stage_inputs import InputReader, stacked
-from cascade.errors import BadInput, BundleRejected, ModelRejected
+from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.outputs import UNREADABLE, UnreadableOutput, read_outputs
@@ -180,7 +180,7 @@ class StageRunner:
             for spec in bundle.manifest.stages:
                 stages[spec.name] = LoadedStage(spec, self._load(bundle, spec, settings))
                 stages[spec.name].warm_up()
-        except BundleRejected:
+        except CascadeError:
             _close(stages)
             raise
         return stages

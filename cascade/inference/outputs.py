@@ -43,7 +43,10 @@ def read_outputs(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) 
 
 
 def _classes(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> list[Prediction]:
-    scores = _activated(_rows(_only(outputs, spec.tensor), samples), spec.activation)
+    raw = _rows(_only(outputs, spec.tensor), samples)
+    if not raw.shape[1]:
+        raise UnreadableOutput("an output with no scores")
+    scores = _activated(raw, spec.activation)
     if scores.shape[1] == 1 and labels == 2:
         scores = np.concatenate([1.0 - scores, scores], axis=1)
     if labels and scores.shape[1] != labels:

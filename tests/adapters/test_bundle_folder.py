@@ -92,7 +92,7 @@ def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
     [
         (flipped, "SHA-256 .*, where the manifest says"),
         (lambda path: path.write_bytes(MODEL[:-1]), f"{len(MODEL) - 1} bytes, where the manifest says {len(MODEL)}"),
-        (lambda path: path.write_bytes(MODEL + b"!"), "bytes, where the manifest says"),
+        (lambda path: path.write_bytes(MODEL + b"!"), f"{len(MODEL) + 1} bytes, where the manifest says"),
         (Path.unlink, "No such file"),
         (replaced_by(Path.mkdir), "not a regular file"),
         (replaced_by(os.mkfifo), "not a regular file"),
