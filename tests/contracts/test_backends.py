@@ -147,7 +147,7 @@ def test_another_type_is_bad_input_and_says_what_is_wanted(model: Model, array: 
 
 @pytest.mark.parametrize("names", [(), ("z",), ("x", "z")])
 def test_a_missing_or_unknown_input_is_bad_input_and_says_which_there_are(model: Model, names: tuple[str, ...]) -> None:
-    with pytest.raises(BadInput, match="the model .* input.*'x'"):
+    with pytest.raises(BadInput, match=r"the model .* input.*'x'"):
         model.run({name: samples(1) for name in names})
 
 

@@ -9,6 +9,8 @@ import struct
 from typing import NamedTuple
 
 MAX_STEPS = 3_000_000
+MAX_NAME = 256
+"""Of an operator: TensorFlow's longest has 60."""
 
 
 class Malformed(Exception):
@@ -85,6 +87,7 @@ class Flatbuffer:
 
     def text(self, table: Table, index: int) -> str:
         start, count = self.vector(table, index, 1)
-        if count > 4096:
-            raise Malformed(f"a name of {count} bytes")
+        self._left -= count
+        if count > MAX_NAME or self._left < 0:
+            raise Malformed(f"a name of {count} bytes, or more names than any model has")
         return bytes(self.data[start : start + count]).decode(errors="replace")

@@ -16,6 +16,8 @@ MAX_DEPTH = 32
 """Of graphs inside graphs. An If in a Loop in an If is 3; the deepest seen in a real model was 5."""
 MAX_INLINED_NODES = 2_000_000
 """Functions that call functions can double at each level; what they come to when inlined is counted beforehand."""
+MAX_AXES = 64
+"""Of a tensor. Without it, multiplying a million sizes takes hours: a product has as many digits as all of them."""
 MAX_NAME = 4096
 
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_TRAINING, _MODEL_FUNCTION, _MODEL_IR = 7, 8, 20, 25, 1
@@ -179,7 +181,9 @@ class OnnxOutline:
         name, element, dims, outside, external = "", 0, list[int](), False, dict[str, str]()
         for number, value in self._walk.fields(tensor):
             if number == 1:
-                dims += numbers_of(value)
+                dims += numbers_of(value, MAX_AXES)
+                if len(dims) > MAX_AXES:
+                    raise Malformed(f"a tensor with more than {MAX_AXES} axes")
             elif number == 2 and isinstance(value, int):
                 element = value
             elif number == 8:

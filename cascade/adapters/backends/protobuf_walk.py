@@ -82,10 +82,12 @@ def text_of(value: Value) -> str:
         raise Malformed("a text that is not UTF-8") from error
 
 
-def numbers_of(value: Value) -> list[int]:
-    """A repeated integer: one, or packed."""
+def numbers_of(value: Value, most: int) -> list[int]:
+    """A repeated integer: one, or packed; `most` of them."""
     if isinstance(value, int):
         return [value]
+    if len(value) > 10 * most:
+        raise Malformed(f"a list of more than {most} numbers")
     numbers, position = [], 0
     while position < len(value):
         number, position = _varint(value, position)

@@ -14,6 +14,9 @@ IDENTIFIER = b"TFL3"
 ALLOWED_CUSTOM = frozenset({"TFLite_Detection_PostProcess"})
 """Custom operators that the runtime itself brings. Every other one means code from elsewhere."""
 
+MAX_AXES = 64
+"""Of a tensor. Without it, multiplying a million sizes takes hours: a product has as many digits as all of them."""
+
 _CUSTOM = 32
 _ELEMENT_BITS = {
     0: 32, 1: 16, 2: 32, 3: 8, 4: 64, 5: 8, 6: 8, 7: 16, 8: 64, 9: 8, 10: 64, 11: 128, 12: 64,
@@ -69,6 +72,8 @@ class TfliteOutline:
         if self._file.scalar(tensor, 2, "<I") >= buffers:
             raise Malformed("a tensor whose numbers are in no buffer")
         shape = self._file.numbers(tensor, 0)
+        if len(shape) > MAX_AXES:
+            raise Malformed(f"a tensor with {len(shape)} axes")
         if any(size < 0 for size in shape):
             raise Malformed(f"a tensor of shape {shape}")
         bits = _ELEMENT_BITS.get(self._file.scalar(tensor, 1, "<b"), 8)
