@@ -75,6 +75,8 @@ class CloudService:
                 insecure_ok=table.insecure_ok,
                 health=table.health,
                 reflection=table.reflection,
+                node=self.settings.service.name,
+                limits=self.settings.limits.wire_limits(),
             )
         )
 

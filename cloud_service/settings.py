@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from cascade.adapters.link_settings import GrpcBelowTable
 from cascade.adapters.settings_tables import (
+    AnsweringLimitsTable,
     EngineTable,
-    LimitsTable,
     LogTable,
     MetricsTable,
     ModelTable,
@@ -37,7 +37,7 @@ class CloudSettings(Table, frozen=True, kw_only=True):
     service: ServiceTable = ServiceTable()
     below: GrpcBelowTable
     tasks: Annotated[tuple[TaskTable, ...], Meta(min_length=1)]
-    limits: LimitsTable = LimitsTable()
+    limits: AnsweringLimitsTable = AnsweringLimitsTable()
     engine: EngineTable = EngineTable()
     model: ModelTable = ModelTable()
     metrics: MetricsTable = MetricsTable()

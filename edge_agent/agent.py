@@ -19,6 +19,7 @@ from cascade.adapters.metrics_relay import metrics_message
 from cascade.adapters.node_state import dice_seed, state_folder
 from cascade.adapters.prometheus import Exporter
 from cascade.adapters.settings_file import read_settings
+from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
 from cascade.inference.effects import Effect
@@ -215,7 +216,7 @@ class EdgeAgent:
             node=self.name,
             tier="edge",
             max_open=settings.limits.max_open,
-            max_keep_ms=settings.limits.max_keep_s * 1000.0,
+            max_keep_ms=MOST_KEEP_S * 1000.0,
             audit_share=settings.audit.share,
             seed=dice_seed(folder, settings.audit.seed_file),
         )
@@ -227,8 +228,11 @@ class EdgeAgent:
         return above.uplink_settings() if above is not None else UplinkSettings()
 
     def _mqtt(self) -> MqttAbove | None:
-        above = self.settings.above
-        return MqttAbove(above.mqtt_settings(self.name), self.name, runtime=__version__) if above is not None else None
+        above, limits = self.settings.above, self.settings.limits
+        if above is None:
+            return None
+        link = above.mqtt_settings(self.name, limits.max_question_bytes)
+        return MqttAbove(link, self.name, runtime=__version__, limits=limits.wire_limits())
 
     def _new_spool(self, folder: Path) -> Callable[[Callable[[Event], None]], Spool] | None:
         table = self.settings.spool

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from cascade.adapters.link_settings import MqttAboveTable
 from cascade.adapters.settings_tables import (
+    MOST_KEEP_S,
     Amount,
     AuditTable,
     Bytes,
@@ -75,7 +76,7 @@ class StreamTable(Table, frozen=True, kw_only=True):
     """By then there is an answer, if only a provisional one."""
     priority: Annotated[int, Meta(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)] = USUAL_PRIORITY
     """What is worth most is asked first and given up last."""
-    keep_asking_s: Annotated[float, Meta(ge=0, le=366 * 86_400)] = 0.0
+    keep_asking_s: Annotated[float, Meta(ge=0, le=MOST_KEEP_S)] = 0.0
     """For how long after the deadline a better answer from above is still wanted, as a correction."""
     encoding: Literal["none", "zlib", "zstd"] = "zlib"
     """How payloads are compressed on their way up."""

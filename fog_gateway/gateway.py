@@ -43,12 +43,13 @@ class FogGateway:
             DeviceMetricsSettings(settings.devices.max_devices, settings.devices.max_series_per_device)
         )
         self._below = MqttBelow(
-            settings.below.mqtt_settings(self.name),
+            settings.below.mqtt_settings(self.name, settings.limits.max_question_bytes),
             settings.gateway.site,
             settings.below.group,
             on_presence=self.presences.note,
             on_metrics=self.device_metrics.take,
             on_link=self._broker,
+            limits=settings.limits.wire_limits(),
         )
         self._state = new_state(settings.state.kind, settings.limits.answers_kept_s)
         hop = HopSettings(
@@ -108,6 +109,7 @@ class FogGateway:
                 dead_after_s=above.dead_after_s,
                 max_queued=max(4096, above.asking.in_flight),
                 insecure_ok=above.insecure_ok,
+                max_question_bytes=self.settings.limits.max_question_bytes,
             )
         )
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from cascade.adapters.link_settings import GrpcAboveTable, MqttBelowTable
 from cascade.adapters.settings_tables import (
+    AnsweringLimitsTable,
     AuditTable,
     Count,
     EngineTable,
-    LimitsTable,
     LogTable,
     MetricsTable,
     ModelTable,
@@ -67,7 +67,7 @@ class FogSettings(Table, frozen=True, kw_only=True):
     """None: everything climbs."""
     state: StateTable = StateTable()
     devices: DevicesTable = DevicesTable()
-    limits: LimitsTable = LimitsTable()
+    limits: AnsweringLimitsTable = AnsweringLimitsTable()
     engine: EngineTable = EngineTable()
     model: ModelTable = ModelTable()
     audit: AuditTable = AuditTable()

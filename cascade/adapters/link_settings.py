@@ -23,8 +23,12 @@ from cascade.adapters.settings_tables import (
     Table,
 )
 from cascade.adapters.transports.mqtt_settings import MqttSettings
+from cascade.adapters.transports.transport import MAX_QUESTION_BYTES
 from cascade.inference.budget import Allowance
 from cascade.inference.uplink import UplinkSettings
+
+PACKET_ROOM_BYTES = 16 * 1024
+"""For what stands around a largest question in its packet."""
 
 
 class AskingTable(Table, frozen=True, kw_only=True):
@@ -121,8 +125,8 @@ class MqttAboveTable(AboveTable, frozen=True, kw_only=True):
             + password_mistakes(self.username, self.password_file)
         )
 
-    def mqtt_settings(self, client_id: str) -> MqttSettings:
-        return _mqtt_settings(self, client_id)
+    def mqtt_settings(self, client_id: str, max_question_bytes: int = MAX_QUESTION_BYTES) -> MqttSettings:
+        return _mqtt_settings(self, client_id, max_question_bytes)
 
 
 class MqttBelowTable(Table, frozen=True, kw_only=True):
@@ -150,8 +154,9 @@ class MqttBelowTable(Table, frozen=True, kw_only=True):
             + password_mistakes(self.username, self.password_file)
         )
 
-    def mqtt_settings(self, client_id: str) -> MqttSettings:
-        return msgspec.structs.replace(_mqtt_settings(self, client_id), receive_maximum=self.receive_maximum)
+    def mqtt_settings(self, client_id: str, max_question_bytes: int = MAX_QUESTION_BYTES) -> MqttSettings:
+        settings = _mqtt_settings(self, client_id, max_question_bytes)
+        return msgspec.structs.replace(settings, receive_maximum=self.receive_maximum)
 
 
 class GrpcAboveTable(AboveTable, frozen=True, kw_only=True):
@@ -231,7 +236,8 @@ def _allowance(per_minute: float, burst: float) -> Allowance:
     return Allowance(per_minute / 60.0, burst or per_minute)
 
 
-def _mqtt_settings(table: MqttAboveTable | MqttBelowTable, client_id: str) -> MqttSettings:
+def _mqtt_settings(table: MqttAboveTable | MqttBelowTable, client_id: str, max_question_bytes: int) -> MqttSettings:
+    """A broker drops a packet that is too large for its reader without a word: so room is left to be told."""
     return MqttSettings(
         host=table.host,
         port=table.port,
@@ -244,6 +250,7 @@ def _mqtt_settings(table: MqttAboveTable | MqttBelowTable, client_id: str) -> Mq
         keepalive_s=table.keepalive_s,
         probe_s=table.probe_s,
         dead_after_s=table.dead_after_s,
+        max_packet_bytes=max(MAX_QUESTION_BYTES, max_question_bytes) + PACKET_ROOM_BYTES,
     )
 
 

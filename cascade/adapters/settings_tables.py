@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from cascade.adapters.backends.backend import EngineSettings
+from cascade.wire.limits import USUAL, Limits
 
 Name: TypeAlias = Annotated[
     str,
@@ -40,6 +41,10 @@ Milliseconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400_000)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=1 << 50)]
 ExistingFile: TypeAlias = Annotated[Path, Meta(extra={"path": "file"})]
 ExistingFolder: TypeAlias = Annotated[Path, Meta(extra={"path": "folder"})]
+
+
+MOST_KEEP_S = 366 * 86_400.0
+MOST_QUESTION_BYTES = USUAL.max_message_bytes - 64 * 1024
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,12 +97,21 @@ class LimitsTable(Table, frozen=True, kw_only=True):
 
     max_open: Count = 4096
     """Questions that are in memory and not ended."""
-    max_question_bytes: Bytes = 256 * 1024
-    """One question's payload, as it travels."""
+    max_question_bytes: Annotated[int, Meta(ge=1024, le=MOST_QUESTION_BYTES)] = USUAL.max_question_bytes
+    """One question: its payload where it is asked, the whole of it as it travels between hops. Raise it on all."""
+
+    def wire_limits(self) -> Limits:
+        return USUAL._replace(max_question_bytes=self.max_question_bytes)
+
+
+class AnsweringLimitsTable(LimitsTable, frozen=True, kw_only=True):
+    """The limits of a node that others ask."""
+
     answers_kept_s: Seconds = 600.0
     """For how long the answer to a question is repeated to whoever asks it again."""
-    max_keep_s: Annotated[float, Meta(ge=0, le=366 * 86_400)] = 3600.0
-    """For how long after its deadline a question may wait for a correction, whatever it asks for."""
+    max_keep_s: Annotated[float, Meta(ge=0, le=MOST_KEEP_S)] = 3600.0
+    """For how long after its deadline a question may wait here for a correction. The rest it waits where it was asked,
+    and is asked again."""
 
 
 class ModelTable(Table, frozen=True, kw_only=True):

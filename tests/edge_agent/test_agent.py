@@ -133,6 +133,18 @@ async def test_a_cut_link_gives_a_provisional_answer_and_a_correction_when_it_he
     assert [(answer.provisional, answer.tier) for answer in heard] == [(True, "edge"), (False, "fog")]
 
 
+async def test_a_device_waits_for_a_correction_for_as_long_as_its_stream_says(cascade):
+    async with cascade.agent({"keep_asking_s": 86_400}) as agent:
+        await linked(agent)
+        cascade.site.cut()
+        assert (await agent.ask(scripted_sample(UNSURE, SURE, SURE))).provisional
+        hop = agent.loop.shell.hop
+        async with asyncio.timeout(5):
+            while hop.room.alarms.next_at < agent.loop.shell.drive.clock() + 80_000:  # noqa: ASYNC110 - its deadline first
+                await asyncio.sleep(0.01)
+        assert len(hop.room) == 1
+
+
 async def test_a_final_answer_can_be_waited_for(cascade):
     async with cascade.agent({"keep_asking_s": 60}) as agent:
         await linked(agent)
