@@ -1,10 +1,26 @@
-# make check: the fast loop, seconds.   make test: everything.   Both make their own environment in .venv.
+# make demo: see it work.   make check: the fast loop, seconds.   make test: everything.
+# Each makes its own environment (.venv, .venv-demo) the first time.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url
 
-.PHONY: check test lint types protos lock clean services
+DEMO   ?= .venv-demo
+
+.PHONY: demo check test lint types protos lock clean services
+
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/cascade demo
+
+$(DEMO)/.ready: requirements-demo.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed"; exit 1; }
+	@echo "making an environment in $(DEMO), once"
+	@$(PYTHON) -m venv $(DEMO)
+	@$(DEMO)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock
+	@$(DEMO)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 check: $(READY) lint types
 	$(BIN)/python -m pytest -m "not needs_services and not slow"
@@ -33,8 +49,8 @@ protos: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. protos/cascade/wire/v1/*.proto
 
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url -o requirements.lock
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --extra demo --group build -o requirements-demo.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

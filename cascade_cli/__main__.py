@@ -7,9 +7,9 @@ import sys
 
 from cascade import __version__
 from cascade.errors import CascadeError
-from cascade_cli import check, release
+from cascade_cli import check, demo, release
 
-COMMANDS = {"check": check, "release": release}
+COMMANDS = {"demo": demo, "check": check, "release": release}
 """Each command is a room: `ABOUT`, `add_arguments(parser)` and `run(wanted) -> exit code`."""
 
 

@@ -1,0 +1,135 @@
+"""The course of the demo: questions for some seconds with a cut in the middle, then the same images three ways."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from cascade_cli.demo.asking import Application, Given, Score
+from cascade_cli.demo.digits import Split
+from cascade_cli.demo.fleet import AGENTS, CASCADE, CLOUD_ONLY, DEVICE_ONLY, Fleet
+from cascade_cli.demo.view import View, line, page, told
+
+SHOWN_FOR_S = 18.0
+CUT_AT, MENDED_AT = 1 / 3, 2 / 3
+RATE_HZ = 12.0
+"""Of each agent."""
+DRAWN_EVERY_S = 0.2
+SAID_EVERY_S = 2.0
+CORRECTED_WITHIN_S = 15.0
+WARM_UP = 3
+MEASURED = {"device only": DEVICE_ONLY, "cloud only": CLOUD_ONLY, "cascade": CASCADE}
+
+
+class Show:
+    """Three applications, one screen."""
+
+    def __init__(self, fleet: Fleet, images: Split, view: View, seconds: float = SHOWN_FOR_S) -> None:
+        self._fleet, self._images, self._view, self._seconds = fleet, images, view, seconds
+        self.score = Score()
+        self._applications = [Application(name, fleet.socket(name), images, self._heard) for name in AGENTS]
+        self._link = "whole"
+        self._began = 0.0
+        self._showing = False
+
+    async def run(self) -> dict[str, Score]:
+        for application in self._applications:
+            await application.open()
+        try:
+            await self._until_the_cloud_answers()
+            await self._live()
+            rows = {f"cascade, link cut for {self._seconds / 3:.0f} s": self.score}
+            for name, stream in MEASURED.items():
+                self._view.say(f"{len(self._images.labels)} images, {name} …")
+                rows[name] = await self._measure(stream)
+            return dict(reversed(rows.items()))
+        finally:
+            for application in self._applications:
+                await application.close()
+
+    async def _until_the_cloud_answers(self) -> None:
+        """Links take a moment to come up: wait for the first answers that have gone all the way."""
+        warm_up = Score()
+        while any(warm_up.tiers[tier] for tier in ("", "edge", "fog")) or warm_up.tiers["cloud"] < len(AGENTS):
+            warm_up.tiers.clear()
+            for application in self._applications:
+                await self._answered(await application.ask(CLOUD_ONLY, 0, warm_up))
+        for _ in range(WARM_UP):
+            for application in self._applications:
+                await self._answered(await application.ask(CASCADE, 0, Score()))
+
+    async def _live(self) -> None:
+        self._began, self._showing = time.monotonic(), True
+        asking = [asyncio.create_task(self._ask_steadily(each, at)) for at, each in enumerate(self._applications)]
+        faults = asyncio.create_task(self._cut_and_mend())
+        drawing = asyncio.create_task(self._draw())
+        try:
+            await asyncio.gather(*asking, faults)
+            async with asyncio.timeout(CORRECTED_WITHIN_S):
+                while self._waiting():
+                    self._fleet.check()
+                    await asyncio.sleep(DRAWN_EVERY_S)
+        finally:
+            self._showing = False
+            for task in (*asking, faults, drawing):
+                task.cancel()
+        if self._view.live:
+            self._view.draw(self._page())
+        self._view.say("")
+
+    async def _ask_steadily(self, application: Application, at: int) -> None:
+        for number in range(int(self._seconds * RATE_HZ)):
+            await asyncio.sleep(max(0.0, self._began + number / RATE_HZ - time.monotonic()))
+            await application.ask(CASCADE, number * len(AGENTS) + at, self.score)
+
+    async def _cut_and_mend(self) -> None:
+        await asyncio.sleep(self._seconds * CUT_AT)
+        self._fleet.line.cut()
+        self._change("CUT")
+        await asyncio.sleep(self._seconds * (MENDED_AT - CUT_AT))
+        self._fleet.line.mend()
+        self._change("whole again")
+
+    def _change(self, link: str) -> None:
+        self._link = link
+        if not self._view.live:
+            self._view.say(f"--- the link between gateway and cloud is {link} ---")
+
+    async def _draw(self) -> None:
+        while True:
+            if self._view.live:
+                self._view.draw(self._page())
+            else:
+                self._view.say(line(time.monotonic() - self._began, self._link, self.score))
+            await asyncio.sleep(DRAWN_EVERY_S if self._view.live else SAID_EVERY_S)
+
+    def _page(self) -> list[str]:
+        return page(time.monotonic() - self._began, self._link, self.score, self._waiting())
+
+    async def _measure(self, stream: str) -> Score:
+        """Each image once, one after the other at each agent: what a question takes when none is in its way."""
+        score = Score()
+        share = [range(at, len(self._images.labels), len(AGENTS)) for at in range(len(AGENTS))]
+
+        async def ask_all(application: Application, indices: range) -> None:
+            for index in indices:
+                await self._answered(await application.ask(stream, index, score))
+
+        work = [ask_all(each, indices) for each, indices in zip(self._applications, share, strict=True)]
+        await asyncio.gather(*work)
+        return score
+
+    async def _answered(self, first: Awaitable[Any]) -> None:
+        async with asyncio.timeout(30.0):
+            await first
+        self._fleet.check()
+
+    def _waiting(self) -> int:
+        return sum(application.open_questions for application in self._applications)
+
+    def _heard(self, given: Given) -> None:
+        """In a pipe, those answers are told that tell something: provisional ones, and their corrections."""
+        if self._showing and not self._view.live and (given.answer["correction"] or given.answer["provisional"]):
+            self._view.say(told(given))
