@@ -1,9 +1,9 @@
 """Whether arrays fit what a model declares, and the few conversions of type that lose nothing.
 
-A type is converted where every number survives: always within `numpy.can_cast(…, "safe")`, between float sizes
-(float64 to float32 rounds, as every model of that size does anyway), and from real numbers to integers only where
-each of them is a whole number within range. Everything else is `BadInput`: a model that is fed rounded
-or wrapped numbers answers with confidence, and wrongly.
+A type is converted where every number survives: between types of which one holds all of the other, between float sizes
+(float64 to float32 rounds, as every model of that size does anyway), from integers to floats up to where these have
+gaps, and from floats to integers only where each of them is a whole number within range. Everything else is `BadInput`:
+a model that is fed rounded or wrapped numbers answers with confidence, and wrongly.
 """
 
 from __future__ import annotations
@@ -36,18 +36,30 @@ def fitted_one(spec: TensorSpec, array: Array) -> Array:
 
 def converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """`array` as `dtype`, if that loses nothing but the last digits of a float."""
-    if np.can_cast(array.dtype, dtype, "safe") or (array.dtype.kind == "f" and dtype.kind == "f"):
+    if _always_survives(array.dtype, dtype) or (array.dtype.kind == "f" and dtype.kind == "f"):
         return array.astype(dtype)
     if array.dtype.kind in "iufb" and dtype.kind in "iufb" and _survives(array, dtype):
         return array.astype(dtype)
     raise BadInput(f"input {name} wants {dtype}, and was given {array.dtype} that does not fit it exactly")
 
 
+def _always_survives(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    """numpy calls 64-bit integers to float64 safe, and it isn't: 2**53 + 1 is no float."""
+    return np.can_cast(given, wanted, "safe") and not (
+        given.itemsize == 8 and given.kind in "iu" and wanted.kind == "f"
+    )
+
+
 def _survives(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether every number is the same afterwards. Compared, because limits alone miss 2**53 + 1 as a float."""
+    """Whether every number is the same afterwards. Out of range the comparison alone would not say: what becomes of a
+    number there differs between processors."""
+    if dtype.kind == "f":
+        whole = 2 ** (np.finfo(dtype).nmant + 1)
+        return array.dtype.kind == "b" or bool(np.all((array >= -whole) & (array <= whole)))
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        if not bool(np.all((array >= limits.min) & (array <= limits.max))):
+        below = array < float(limits.max + 1) if array.dtype.kind == "f" else array <= limits.max
+        if not bool(np.all((array >= limits.min) & below)):
             return False
     with np.errstate(invalid="ignore"):
         return bool(np.array_equal(array.astype(dtype).astype(array.dtype), array))

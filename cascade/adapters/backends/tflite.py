@@ -125,7 +125,7 @@ def _builder(runtime: _Runtime, path: Path, settings: EngineSettings) -> Callabl
 def _delegate(runtime: _Runtime, library: str, where: str) -> Any:
     try:
         return runtime.module.load_delegate(library)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, AttributeError) as error:  # AttributeError: a library, and no delegate
         logger.warning("%s: delegate %s can't be loaded, so it runs on the CPU: %s", where, library, error)
         return None
 

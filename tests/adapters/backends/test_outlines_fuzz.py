@@ -99,6 +99,7 @@ def varint(number: int) -> bytes:
     return parts + bytes([number])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", [EMPTY_FIELDS, EMPTY_NODES], ids=["fields", "nodes"])
 def test_millions_of_empty_parts_end_at_the_budget(graph: bytes) -> None:
     raw = b"\x08\x0a\x3a" + varint(len(graph)) + graph
