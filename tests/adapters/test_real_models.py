@@ -1,4 +1,4 @@
-"""Real models, from the file to the prediction. They are not ours to commit: `CASCADE_DATA` says where they are."""
+"""Real models, from a release on disk to predictions. They are not ours to commit: `CASCADE_DATA` says where they are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade.adapters.backends import engine
-from cascade.adapters.backends.backend import EngineSettings
 from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedRelease, open_release, write_bundle, write_release
 from cascade.adapters.stage_runner import StageRunner
@@ -74,16 +72,3 @@ def asked_of(sample: np.ndarray, release: str) -> Question:
     return Question(
         id="q", device="a.b", stream="s", sequence=1, task="keyword", release=release, payload=payload, ms_left=1000.0
     )
-
-
-@pytest.mark.parametrize("file", ["silero_vad.onnx", "silero_vad_half.onnx"])
-def test_a_model_with_branches_and_a_state_of_its_own_passes_inspection_and_runs(tmp_path: Path, file: str) -> None:
-    path, settings, onnx = DATA / "silero-vad" / file, EngineSettings(), engine("onnx")
-    FirstLoads(tmp_path).check(onnx, onnx.inspect(path, settings), settings)
-    model = onnx.load(path, settings)
-    given = {"input": np.zeros((4, 576), np.float32), "state": np.zeros((2, 4, 128), np.float32)}
-    if len(model.inputs) == 3:
-        given["sr"] = np.array(16000)
-    outputs = model.run(given)
-    assert outputs["output"].shape == (4, 1)
-    assert outputs["stateN"].shape == (2, 4, 128)
