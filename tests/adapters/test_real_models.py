@@ -1,4 +1,4 @@
-"""Real models, from a release on disk to predictions. They are not ours to commit: `CASCADE_DATA` says where they are."""
+"""Real models, from a release on disk to predictions. Not ours to commit: `CASCADE_DATA` says where they are."""
 
 from __future__ import annotations
 
