@@ -1,0 +1,54 @@
+"""`cascade demo`: what a newcomer runs first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.needs_services, pytest.mark.timeout(180)]
+COMMAND = [sys.executable, "-m", "cascade_cli", "demo"]
+
+
+def test_it_ends_with_a_table_of_what_each_way_costs():
+    pytest.importorskip("sklearn")
+    ended = subprocess.run([*COMMAND, "--seconds", "6", "--json"], capture_output=True, text=True, timeout=150)
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(ended.stdout)["rows"]
+    assert list(rows) == ["cascade", "cloud only", "device only", "cascade, link cut for 2 s"]
+    assert rows["device only"]["bytes_up"] == 0
+    assert 0 < rows["cascade"]["bytes_up"] < rows["cloud only"]["bytes_up"] / 2
+    assert rows["cascade"]["accuracy"] > rows["device only"]["accuracy"]
+    cut = rows["cascade, link cut for 2 s"]
+    assert cut["provisional"] == cut["corrected"] > 0
+    assert cut["questions"] == sum(cut["answered_by"].values())
+
+
+def test_interrupted_it_ends_everything_that_it_started(tmp_path):
+    pytest.importorskip("sklearn")
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+    give_up_at = time.monotonic() + 60.0
+    while len(_children(demo.pid)) < 6 and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    started = _children(demo.pid)
+    assert len(started) == 6
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(60.0) == 130
+    assert "everything that was started has ended" in demo.stderr.read()
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.glob("cascade-demo-*")) == []
+
+
+def _children(pid: int) -> list[str]:
+    """The broker, the cloud, the gateway and three agents."""
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
