@@ -144,4 +144,4 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
 
     yield make
     for broker in made:
-        broker.stop()
+        broker.kill()

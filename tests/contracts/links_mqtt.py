@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -17,7 +17,7 @@ from cascade.adapters.transports.mqtt import MqttAbove, MqttBelow, MqttSettings
 from cascade.adapters.transports.mqtt_session import MqttSession
 from cascade.wire.topics import ask_topic
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "probe_s": 0.2, "dead_after_s": 0.6, "connect_timeout_s": 2.0,
     "backoff_first_s": 0.02, "backoff_most_s": 0.1, "reconnects_a_minute": 1000,
 }  # fmt: skip

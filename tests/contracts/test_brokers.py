@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -23,7 +24,7 @@ from cascade.adapters.transports.broker_session import Bounds
 from cascade.adapters.transports.embedded_broker import EmbeddedBroker
 
 PATIENCE_S = 5.0
-QUIET_S = 0.3
+QUIET_S = 0.15
 LARGEST = 20_000
 
 USERS = {"barn.cam1": "one", "barn.cam2": "two", "gateway": "three"}
@@ -54,7 +55,7 @@ class Probe:
         self.messages: asyncio.Queue[Got] = asyncio.Queue()
         self.facts: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self.client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id,
             protocol=paho.MQTTv5,
             reconnect_on_failure=False,
@@ -95,13 +96,15 @@ class Probe:
 
     async def subscribe(self, name: str, qos: int = 1, **options: Any) -> list[int]:
         self.client.subscribe(name, options=SubscribeOptions(qos=qos, **options))
-        return await self.fact("subscribed")
+        codes: list[int] = await self.fact("subscribed")
+        return codes
 
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, **properties: int
     ) -> int:
         self.client.publish(topic, payload, qos, retain, _properties(PacketTypes.PUBLISH, properties))
-        return await self.fact("published")
+        code: int = await self.fact("published")
+        return code
 
     async def message(self, patience_s: float = PATIENCE_S) -> Got:
         async with asyncio.timeout(patience_s):
@@ -130,7 +133,7 @@ class Probe:
 def _properties(kind: int, values: dict[str, int]) -> Properties | None:
     if not values:
         return None
-    properties = Properties(kind)
+    properties = Properties(kind)  # type: ignore[no-untyped-call]
     for name, value in values.items():
         setattr(properties, name, value)
     return properties

@@ -100,6 +100,7 @@ async def test_it_starts_again_on_its_port_with_nothing_in_mind(broker: Embedded
     assert (await speaker.hear())[-1] == packets.NO_SUBSCRIBERS
 
 
+@pytest.mark.slow
 async def test_a_will_waits_for_its_delay_and_is_taken_back_by_a_return(
     place: Any, broker: EmbeddedBroker, enter: Enter
 ) -> None:

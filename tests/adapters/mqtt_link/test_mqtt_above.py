@@ -116,7 +116,12 @@ async def test_a_broker_that_takes_no_more_loses_the_link_until_it_has_caught_up
     above = await linked(place, ear, max_queued=4, dead_after_s=5.0)
     lost_before, ups_before = len(ear.all(LinkLost)), len(ear.all(LinkUp))
     kept: list[tuple[Any, Publish]] = []
-    broker.instead = lambda wire, publish: kept.append((wire, publish)) is None
+
+    def keep(wire: Any, publish: Publish) -> bool:
+        kept.append((wire, publish))
+        return True
+
+    broker.instead = keep
     for number in range(6):
         above.ask(words.questions(first=number))
     assert (await ear.wait_for(LinkLost, lost_before + 1))[-1].reason == FULL

@@ -50,11 +50,12 @@ class Gateway:
 
 @pytest.fixture
 def answering(words: Any, new_ear: Any) -> Callable[..., Any]:
-    """Opens a gateway that answers; returns what it hears."""
+    """Opens a gateway that answers, and listens when this returns; what it hears is returned."""
 
     async def opened(below: Any) -> Any:
         ear = new_ear()
         await below.open(Gateway(below, ear, words.answer))
+        await until(lambda: not below.trouble)
         return ear
 
     return opened
