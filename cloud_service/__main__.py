@@ -14,7 +14,7 @@ async def serve(settings: CloudSettings, told: asyncio.Event, where: str) -> Non
     service = CloudService(settings, where=where)
     try:
         await service.start()
-        await told.wait()
+        await service.loop.shell.drive.until(told)
         await service.drain()
     finally:
         await service.stop()

@@ -22,6 +22,7 @@ from cascade.adapters.settings_file import read_settings
 from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
+from cascade.errors import BadInput, LinkError
 from cascade.inference.effects import Effect
 from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
 from cascade.inference.hop import Hop
@@ -40,6 +41,7 @@ from edge_agent.watching import SensorWatch, Waker
 
 log = logging.getLogger(__name__)
 
+OVER = "the agent has stopped: there is no answer any more in this life of it"
 METRICS_EVERY_S = 15.0
 """How often the device's counters go to the gateway."""
 
@@ -85,6 +87,7 @@ class EdgeAgent:
         self._watches: list[SensorWatch] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._linked = asyncio.Event()
+        self._over = False
 
     @classmethod
     def from_settings(
@@ -129,6 +132,8 @@ class EdgeAgent:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.loop.close()
+        self._over = True
+        self.answers.give_up(LinkError(OVER))
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.close)
         if self._journal is not None:
@@ -136,7 +141,11 @@ class EdgeAgent:
         self._runner.close()
 
     async def __aenter__(self) -> EdgeAgent:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -158,6 +167,10 @@ class EdgeAgent:
 
         A sample is an array, or a mapping of tensor names to arrays. A device with one stream needs no name of it.
         """
+        if self._over or self.loop.shell.drive.broken is not None:
+            raise LinkError(OVER)
+        if not stream and len(self.settings.streams) > 1:
+            raise BadInput(f"which stream? There are {', '.join(each.name for each in self.settings.streams)}")
         stream = stream or self.settings.streams[0].name
         question_id = self.loop.submit(
             stream,
@@ -175,20 +188,18 @@ class EdgeAgent:
 
     async def run_until(self, told: asyncio.Event) -> None:
         """Until it is told to stop, or until every sensor has come to its end and everything open has been answered."""
-        ended = [asyncio.create_task(watch.ended()) for watch in self._watches]
-        waiting = asyncio.create_task(told.wait())
-        alone = bool(ended) and self._socket is None and all(stream.sensor for stream in self.settings.streams)
-        if alone:
-            finished = asyncio.create_task(self._all_ended(ended))
-            await asyncio.wait([waiting, finished], return_when=asyncio.FIRST_COMPLETED)
-            finished.cancel()
-        else:
-            await waiting
-        for task in (waiting, *ended):
+        waiting = [asyncio.create_task(self.loop.shell.drive.until(told))]
+        if self._socket is None and all(stream.sensor for stream in self.settings.streams):
+            waiting.append(asyncio.create_task(self._all_ended()))
+        ended, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in others:
             task.cancel()
+        for task in ended:
+            task.result()
 
-    async def _all_ended(self, ended: list[asyncio.Task[None]]) -> None:
-        await asyncio.gather(*ended)
+    async def _all_ended(self) -> None:
+        for watch in self._watches:
+            await watch.ended()
         await self.loop.idle()
 
     def observe(self, event: Event, effects: list[Effect], now: float) -> None:
@@ -271,7 +282,7 @@ class EdgeAgent:
         table = self.settings.metrics
         if not table.port:
             return None
-        return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)
+        return Exporter([self.tally.snapshot], self.loop.shell.drive.idle_s, host=table.bind, port=table.port)
 
     async def _send_metrics(self, link: MqttAbove) -> None:
         """As soon as there is a link, and from time to time while there is."""

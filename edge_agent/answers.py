@@ -52,6 +52,12 @@ class Answers:
         future.add_done_callback(lambda done: waiting.pop(question_id, None))
         return future
 
+    def give_up(self, why: Exception) -> None:
+        """Nobody will be answered any more."""
+        for future in (*self._first.values(), *self._final.values()):
+            if not future.done():
+                future.set_exception(why)
+
     def hand_over(self, back: str, answer: Answer) -> bool:
         """False where somebody may still come for it: then it has not been handed over yet."""
         if back.startswith(BY_SOCKET) and self.socket is not None:

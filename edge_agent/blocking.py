@@ -71,14 +71,20 @@ class BlockingEdgeAgent:
         )
         return self._call(asked)
 
-    def listen(self, listener: Listener) -> None:
-        """As `EdgeAgent.listen`; the listener is called on the agent's thread."""
-        self._loop.call_soon_threadsafe(self._running().listen, listener)
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """As `EdgeAgent.listen`; the listener is called on the agent's thread. Returns how to stop, from any thread."""
+        stop = self._call(self._listened(self._running(), listener))
+        return lambda: self._call(self._unheard(stop))
 
     async def _started(self) -> EdgeAgent:
         agent = EdgeAgent.from_settings(self._settings, above=self._make_above() if self._make_above else None)
-        await agent.start()
-        return agent
+        return await agent.__aenter__()
+
+    async def _listened(self, agent: EdgeAgent, listener: Listener) -> Callable[[], None]:
+        return agent.listen(listener)
+
+    async def _unheard(self, stop: Callable[[], None]) -> None:
+        stop()
 
     def _running(self) -> EdgeAgent:
         if self._agent is None:

@@ -41,6 +41,8 @@ class Stream:
     def __init__(self, table: StreamTable) -> None:
         self.table = table
         self.sequence = 0
+        if table.encoding != "none":
+            compressed((), table.encoding)  # what is not installed is told now, not at the first question
         self._allowed = Budget(Allowance(table.max_per_s, max(1.0, table.max_per_s)))
 
     def has_room(self, now: float) -> bool:

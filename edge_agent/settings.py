@@ -169,6 +169,13 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
             wrong.append('answers: found "asker", which wants it among the streams of [ask_socket]')
         if stream.answers == "asker" and stream.sensor is not None:
             wrong.append('answers: found "asker", but it is a sensor that asks')
+        woken = stream.watch.wakes if stream.watch is not None else None
+        if woken is not None and (
+            woken == stream.name or all(s.sensor is None for s in self.streams if s.name == woken)
+        ):
+            wrong.append(f'watch.wakes: found "{woken}", expected another stream, which has a sensor')
+        if stream.watch is not None and stream.sensor is None:
+            wrong.append("watch: is there without a sensor, whose samples it would watch")
         if stream.sensor is None and not by_socket:
             wrong.append("sensor: is missing, expected one, or the stream among those of [ask_socket]")
         return wrong

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cascade.adapters.hop_shell import StageEngine
-from cascade.errors import BadInput, CascadeError
+from cascade.errors import BadInput
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted
 from cascade.inference.gate import Gate
@@ -74,7 +74,8 @@ class SensorWatch:
         self._loop, self._names, self._waker = loop, names, waker
         self._others: Mapping[str, SensorWatch] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._on = False
+        self._keeping: asyncio.Task[None] | None = None
+        """There while the sensor is switched on."""
         self._switching: asyncio.Task[None] | None = None
 
     @property
@@ -82,29 +83,23 @@ class SensorWatch:
         return any(other.watch.settings.wakes == self.stream.name for other in self._others.values())
 
     async def start(self, watches: list[SensorWatch]) -> None:
+        """Raises what can never work, unless the sensor begins switched off: then it is told when it is woken."""
         self._others = {watch.stream.name: watch for watch in watches}
         if not self.begins_off:
             await self.sensor.start(self._emit)
-            self._on = True
+            self._keep_on(started=True)
 
     async def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._switching is not None:
             await asyncio.wait([self._switching])
-        await self.sensor.stop()
+        await self._switch_off()
 
     async def ended(self) -> None:
-        """When the sensor has nothing more to give. One that breaks is told, and started again."""
-        while self._on:
-            try:
-                await self.sensor.ended()
-                return
-            except (CascadeError, OSError, ValueError) as error:
-                log.warning("sensor %s broke, it is started again in %g s: %s", self.stream.name, RETRY_S, error)
-                await asyncio.sleep(RETRY_S)
-                await self.sensor.stop()
-                await self.sensor.start(self._emit)
+        """When the sensor has nothing more to give; at once if it is switched off."""
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
 
     def switch(self, on: bool) -> None:
         """By the watch of another stream."""
@@ -113,12 +108,39 @@ class SensorWatch:
         async def change() -> None:
             if before is not None:
                 await asyncio.wait([before])
-            if on is not self._on:
-                self._on = on
-                await (self.sensor.start(self._emit) if on else self.sensor.stop())
-                log.info("sensor %s is switched %s", self.stream.name, "on" if on else "off")
+            if on is (self._keeping is not None):
+                return
+            log.info("sensor %s is switched %s", self.stream.name, "on" if on else "off")
+            if on:
+                self._keep_on(started=False)
+            else:
+                await self._switch_off()
 
         self._switching = asyncio.create_task(change(), name=f"switch {self.stream.name}")
+
+    def _keep_on(self, *, started: bool) -> None:
+        self._keeping = asyncio.create_task(self._kept_on(started), name=f"keep {self.stream.name} on")
+
+    async def _kept_on(self, started: bool) -> None:
+        """Until the sensor has come to its end. One that breaks is told, and started again."""
+        while True:
+            try:
+                if not started:
+                    await self.sensor.start(self._emit)
+                await self.sensor.ended()
+                return
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a sensor, the other streams go on
+                log.warning("sensor %s broke, it is started again in %g s: %s", self.stream.name, RETRY_S, error)
+            started = False
+            await self.sensor.stop()
+            await asyncio.sleep(RETRY_S)
+
+    async def _switch_off(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+            self._keeping = None
+        await self.sensor.stop()
 
     async def _emit(self, sample: Sample) -> None:
         await self._loop.room()

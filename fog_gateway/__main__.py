@@ -14,7 +14,7 @@ async def serve(settings: FogSettings, told: asyncio.Event, where: str) -> None:
     gateway = FogGateway(settings, where=where)
     try:
         await gateway.start()
-        await told.wait()
+        await gateway.loop.shell.drive.until(told)
     finally:
         await gateway.stop()
 

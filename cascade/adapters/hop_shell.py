@@ -80,12 +80,6 @@ class HopShell:
         self.post_from_thread = self.drive.post_from_thread
         self.call_from_thread = self.drive.call_from_thread
 
-    def idle_s(self) -> float:
-        """How long ago the last turn of the pump was, from any thread. While nothing is due that is no fault."""
-        wakes_at = self.hop.wakes_at
-        now = self.drive.clock()
-        return now - self.drive.progress_at if wakes_at is not None and wakes_at < now else 0.0
-
     async def start(self) -> None:
         self.drive.start()
         if self._above is not None:

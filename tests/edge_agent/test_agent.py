@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from cascade.adapters.settings_file import settings_from
 from cascade.adapters.stage_runner import StageRunner
 from cascade.adapters.transports.memory import MemoryExchange
 from cascade.books import books
-from cascade.errors import BadInput, SettingsError
+from cascade.errors import BadInput, LinkError, SettingsError, StorageError
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -249,6 +251,58 @@ class Out(io.BytesIO):
                 await self._more.wait()
 
 
+async def test_a_sensor_that_breaks_is_started_again_and_nobody_else_is_disturbed(cascade, tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_agent.watching.RETRY_S", 0.01)
+    monkeypatch.setattr("edge_agent.watching.np.concatenate", _failing_once(np.concatenate))
+    np.savez(tmp_path / "halves.npz", x=np.stack([scripted_sample(SURE, SURE, SURE)[:3]] * 2))
+    out = Out()
+    sensor = {"kind": "replay", "path": str(tmp_path / "halves.npz")}
+    async with cascade.agent({"sensor": sensor, "watch": {"window": 2}}, out) as agent:
+        await out.has(b'"answered"')
+        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
+
+
+def _failing_once(works: Any) -> Any:
+    failures = iter([KeyError("a bug in a sensor's tensors")])
+
+    def call(*args: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return works(*args)
+
+    return call
+
+
+async def test_a_device_with_several_streams_wants_to_know_which(cascade):
+    streams = [{"name": name, "task": "task", "durability": "memory", "sensor": IDLE} for name in ("left", "right")]
+    async with cascade.agent(streams=streams) as agent:
+        with pytest.raises(BadInput, match="which stream"):
+            await agent.ask(scripted_sample(SURE, SURE, SURE))
+        assert (await agent.ask(scripted_sample(SURE, SURE, SURE), stream="right")).stream == "right"
+
+
+async def test_who_still_waits_when_the_agent_stops_is_told(cascade):
+    async with cascade.agent({"keep_asking_s": 60}) as agent:
+        await linked(agent)
+        cascade.site.cut()
+        asking = asyncio.create_task(agent.ask(scripted_sample(UNSURE, SURE, SURE), final=True))
+        await asyncio.sleep(0)
+    with pytest.raises(LinkError, match="the agent has stopped"):
+        await asking
+    with pytest.raises(LinkError, match="the agent has stopped"):
+        await agent.ask(scripted_sample(SURE, SURE, SURE))
+
+
+async def test_an_agent_that_can_not_start_leaves_nothing_open(cascade):
+    durable = {"durability": "batched"}
+    async with cascade.agent(durable):
+        with pytest.raises(StorageError, match="another agent"):
+            async with cascade.agent(durable):
+                pass
+    async with cascade.agent(durable) as agent:
+        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
+
+
 async def test_its_books_balance(cascade):
     async with cascade.agent() as agent:
         await linked(agent)
@@ -287,6 +341,30 @@ def test_programs_without_asyncio_ask_too(tmp_path):
         assert agent.ask(scripted_sample(SURE, SURE, SURE)).label == "yes"
         with pytest.raises(BadInput):
             agent.ask(scripted_sample(SURE, SURE, SURE), stream="radar")
+
+
+def test_programs_without_asyncio_listen_until_they_stop_listening(tmp_path):
+    heard: list[Answer] = []
+    with BlockingEdgeAgent(Cascade(tmp_path).settings()) as agent:
+        stop = agent.listen(heard.append)
+        agent.ask(scripted_sample(SURE, SURE, SURE))
+        stop()
+        agent.ask(scripted_sample(SURE, SURE, SURE))
+    assert len(heard) == 1
+
+
+def test_a_program_that_waits_in_another_thread_when_the_agent_stops_is_told(tmp_path):
+    async_cascade = Cascade(tmp_path)
+    above = MemoryExchange().above("barn.cam1")
+    settings = async_cascade.settings({"keep_asking_s": 60})
+    with ThreadPoolExecutor(1) as threads:
+        with BlockingEdgeAgent(settings, above=lambda: above) as agent:
+            first = threading.Event()
+            agent.listen(lambda answer: first.set())
+            asking = threads.submit(agent.ask, scripted_sample(UNSURE, SURE, SURE), final=True)
+            assert first.wait(10)
+        with pytest.raises(LinkError, match="the agent has stopped"):
+            asking.result(10)
 
 
 def test_a_release_that_is_not_for_the_task_is_a_mistake_in_the_settings(tmp_path):

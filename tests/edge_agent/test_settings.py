@@ -152,6 +152,9 @@ def test_a_mistake_is_told_with_its_key(old: str, new: str, mistake: str, tmp_pa
         ("in_flight = 8", "cool_most_s = 0.5", "above.asking.cool_most_s: "),
         ('group = "cascade"', 'streams = ["cam", "hnd"]', "ask_socket.streams[1]: "),
         ("port = 8883", "dead_after_s = 1", "above.dead_after_s: "),
+        ("pre_roll = 1", 'wakes = "hand"', "streams[0].watch.wakes: "),
+        ("pre_roll = 1", 'wakes = "cam"', "streams[0].watch.wakes: "),
+        ('answers = "asker"', 'answers = "asker"\nwatch = { window = 2 }', "streams[1].watch: "),
     ],
 )
 def test_what_does_not_go_together_is_told_with_its_key(old: str, new: str, mistake: str, tmp_path: Path) -> None:
