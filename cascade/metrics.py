@@ -139,6 +139,17 @@ DEVICE_REFUSED = _counter("cascade_device_metrics_refused_total", "fault",
 ROWS: tuple[Row, ...] = tuple(row for row in list(globals().values()) if isinstance(row, Row))
 BY_NAME: dict[str, Row] = {row.name: row for row in ROWS}
 
+LINK_FAULTS = frozenset({"identity_taken"})
+"""What a link finds out by itself: somebody else has our name."""
+
+ASKER_FAULTS = frozenset(
+    {
+        "bad_input", "bad_request", "not_allowed", "replaced", "too_fast", "too_large", "too_many_clients", "too_slow",
+        "unknown_stream", "unread",
+    }
+)  # fmt: skip
+"""What programs do wrong at a device's ask socket."""
+
 CLOSED: dict[str, frozenset[str]] = {
     "tier": frozenset(TIERS),
     "origin": frozenset({"new", "restored", "audit"}),
@@ -150,7 +161,7 @@ CLOSED: dict[str, frozenset[str]] = {
     "link": frozenset({"above", "below"}),
     "direction": frozenset({"sent", "received"}),
     "agreed": frozenset({"yes", "no", "unknown"}),
-    "fault": FAULT_KINDS | {"metric", "labels", "buckets", "series", "devices", "flood"},
+    "fault": FAULT_KINDS | LINK_FAULTS | ASKER_FAULTS | {"metric", "labels", "buckets", "series", "devices", "flood"},
     "metric": frozenset(BY_NAME),
 }
 """Labels with a closed set of values. Anything else that somebody says there becomes `other`."""
