@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cascade import __version__
-from cascade.adapters.backends import engine, usable_engines
+from cascade.adapters.backends import ENGINES, engine, usable_engines
 from cascade.adapters.backends.backend import Array, EngineSettings, Model
 from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
@@ -44,6 +44,7 @@ class LoadedStage:
     def __init__(self, spec: StageSpec, model: Model) -> None:
         self.spec = spec
         self._model = model
+        self._one_at_a_time = threading.Lock()
         self._readers = tuple(
             InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
         )
@@ -108,7 +109,9 @@ class LoadedStage:
         return results
 
     def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
-        return read_outputs(self._model.run(arrays), self.spec.output, len(self.spec.labels), samples)
+        with self._one_at_a_time:  # a watch looks on the loop's thread while batches run in the models' thread
+            outputs = self._model.run(arrays)
+        return read_outputs(outputs, self.spec.output, len(self.spec.labels), samples)
 
     def close(self) -> None:
         self._model.close()
@@ -186,8 +189,15 @@ class StageRunner:
         return stages
 
     def _check_fits(self, bundle: LoadedBundle) -> None:
-        facts = MachineFacts(engines=usable_engines(), runtime=__version__, memory_bytes=self._memory_bytes)
+        wanted = {stage.format for stage in bundle.manifest.stages}
+        usable = usable_engines(wanted)
+        if usable < wanted:
+            usable = usable_engines()
+        facts = MachineFacts(engines=usable, runtime=__version__, memory_bytes=self._memory_bytes)
         reasons = misfits(bundle.manifest, facts)
+        reasons += [
+            reason for name in sorted(wanted - usable) if name in ENGINES and (reason := engine(name).missing())
+        ]
         if reasons:
             raise BundleRejected(f"{bundle.folder}: {'; '.join(reasons)}")
 
