@@ -129,6 +129,7 @@ async def test_a_broker_that_takes_no_more_loses_the_link_until_it_has_caught_up
     await place.until(lambda: len(kept) == 4)
     for wire, publish in kept:
         wire.send(packets.acknowledged(packets.PUBACK, publish.mid))
+    broker.instead = None
     await ear.wait_for(LinkUp, ups_before + 1)
 
 
