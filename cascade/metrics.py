@@ -91,6 +91,10 @@ LATENCY = _histogram("cascade_answer_latency_seconds", "task by given", LATENCY_
     "From the question to its answer, at this hop.")
 OPEN = _gauge("cascade_open_questions", "", "Questions taken in and not ended; those parked on disk are left out.")
 PARKED = _counter("cascade_parked_total", "", "Questions that left memory for the disk; they come back as restored.")
+NOT_ASKED = _counter("cascade_not_asked_total", "stream",
+    "Samples of which a stream made no question: too many a second, too large, or no numbers.")
+NOTHING_THERE = _counter("cascade_watch_dropped_total", "stream", "Windows in which a watch saw nothing to ask about.")
+NOT_TAKEN = _counter("cascade_answers_not_taken_total", "", "Final answers whose asker went away for good.")
 UNTRACKED = _counter("cascade_untracked_questions_total", "",
     "Open questions that the metrics lost sight of, over the bound of what they remember.")
 

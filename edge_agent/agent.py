@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -29,7 +30,17 @@ from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer
-from cascade.metrics import JOURNAL_LOST, JOURNAL_UP, RADIO, SPOOL_AGE, SPOOL_BYTES, SPOOL_QUESTIONS
+from cascade.metrics import (
+    JOURNAL_LOST,
+    JOURNAL_UP,
+    NOT_ASKED,
+    NOT_TAKEN,
+    NOTHING_THERE,
+    RADIO,
+    SPOOL_AGE,
+    SPOOL_BYTES,
+    SPOOL_QUESTIONS,
+)
 from cascade.tally import Tally
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
@@ -100,6 +111,7 @@ class EdgeAgent:
 
     async def start(self) -> None:
         settings = self.settings
+        self._count_what_no_event_says()
         await self.loop.open([release.ladder for release in self._releases])
         if self._exporter is not None:
             self._exporter.open()
@@ -115,7 +127,9 @@ class EdgeAgent:
         for stream in settings.streams:
             if stream.sensor is not None:
                 names = self._names.of(stream.task)
-                self._watches.append(SensorWatch(stream, self.loop, names, self._waker(stream.watch)))
+                made = SensorWatch(stream, self.loop, names, self._waker(stream.watch))
+                self.tally.gauge(NOTHING_THERE, (stream.name,), partial(getattr, made.watch, "dropped"))
+                self._watches.append(made)
         for watch in self._watches:
             await watch.start(self._watches)
         if isinstance(self._above, MqttAbove):
@@ -201,6 +215,11 @@ class EdgeAgent:
         for watch in self._watches:
             await watch.ended()
         await self.loop.idle()
+
+    def _count_what_no_event_says(self) -> None:
+        for name, stream in self.loop.streams.items():
+            self.tally.gauge(NOT_ASKED, (name,), partial(getattr, stream, "not_asked"))
+        self.tally.gauge(NOT_TAKEN, (), lambda: 0 if self._socket is None else self._socket.dropped_letters)
 
     def observe(self, event: Event, effects: list[Effect], now: float) -> None:
         """The journal, and the radio's joules: an estimate, by the bytes that went up."""

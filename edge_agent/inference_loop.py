@@ -41,6 +41,8 @@ class Stream:
     def __init__(self, table: StreamTable) -> None:
         self.table = table
         self.sequence = 0
+        self.not_asked = 0
+        """Samples that became no question."""
         if table.encoding != "none":
             compressed((), table.encoding)  # what is not installed is told now, not at the first question
         self._allowed = Budget(Allowance(table.max_per_s, max(1.0, table.max_per_s)))
@@ -132,11 +134,7 @@ class InferenceLoop:
         """
         known = self._stream(stream)
         table = known.table
-        size = sum(tensor.raw_bytes for tensor in payload)
-        if size > self.max_question_bytes:
-            raise BadInput(f"{size} bytes in one question; at most {self.max_question_bytes}")
-        if not known.has_room(self.shell.drive.clock()):
-            raise BadInput(f"stream {stream} may ask {table.max_per_s:g} times a second")
+        self._check(known, payload)
         known.sequence += 1
         self._asked += 1
         question = Question(
@@ -159,6 +157,16 @@ class InferenceLoop:
                 self._accept(question.id, True)
         self.shell.post(Asked(question, back, durability))
         return question.id
+
+    def _check(self, stream: Stream, payload: Payload) -> None:
+        """Before it is a question: afterwards it has an id, and is in the books."""
+        size, table = sum(tensor.raw_bytes for tensor in payload), stream.table
+        if size > self.max_question_bytes:
+            stream.not_asked += 1
+            raise BadInput(f"{size} bytes in one question; at most {self.max_question_bytes}")
+        if not stream.has_room(self.shell.drive.clock()):
+            stream.not_asked += 1
+            raise BadInput(f"stream {table.name} may ask {table.max_per_s:g} times a second")
 
     def _accept(self, question_id: str, safe: bool) -> None:
         accepted = self._accepting.pop(question_id, None)

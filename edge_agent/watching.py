@@ -70,7 +70,7 @@ class SensorWatch:
         self.stream = stream
         self.watch = Watch(_watch_settings(stream.watch))
         self.sensor = make_sensor(stream.name, stream.sensor)
-        self.refused = 0
+        self._told = False
         self._loop, self._names, self._waker = loop, names, waker
         self._others: Mapping[str, SensorWatch] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -164,12 +164,22 @@ class SensorWatch:
                 self._others[stream].switch(False)
 
     def _ask(self, samples: tuple[Sample, ...]) -> None:
+        name = self.stream.name
         try:
-            self._loop.submit(self.stream.name, self._payload(samples), FROM_SENSOR + self.stream.name)
+            payload = self._payload(samples)
         except BadInput as error:
-            self.refused += 1
-            if self.refused == 1:
-                log.warning("stream %s: %s (told once)", self.stream.name, error)
+            self._loop.streams[name].not_asked += 1
+            self._tell(error)
+            return
+        try:
+            self._loop.submit(name, payload, FROM_SENSOR + name)
+        except BadInput as error:
+            self._tell(error)
+
+    def _tell(self, error: BadInput) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("stream %s: %s (told once, counted always)", self.stream.name, error)
 
     def _payload(self, samples: tuple[Sample, ...]) -> Payload:
         if len(samples) == 1:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cascade.adapters.backends.backend import EngineSettings
 from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedRelease, open_release, write_bundle, write_release
-from cascade.adapters.stage_runner import GIVE_UP_AFTER, StageRunner
+from cascade.adapters.stage_runner import GIVE_UP_AFTER, LoadedStage, StageRunner
 from cascade.errors import BundleRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
@@ -349,3 +349,34 @@ def test_engine_settings_of_a_hop_apply_to_its_models(tmp_path: Path) -> None:
     runner = StageRunner(EngineSettings(max_model_bytes=10))
     with pytest.raises(BundleRejected, match="at most 10 are loaded"):
         runner.install(make_release(tmp_path, script()))
+
+
+class _Jealous:
+    """A model that notices when it is called while it runs."""
+
+    inputs = (type("Spec", (), {"name": "x"})(),)
+
+    def __init__(self) -> None:
+        self.inside = self.most_inside = 0
+        self.entered = threading.Event()
+
+    def run(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.entered.set()
+        threading.Event().wait(0.05)  # time for the other one to come in
+        self.inside -= 1
+        return {"y": arrays["x"]}
+
+
+def test_a_model_has_one_caller_at_a_time_whoever_runs_it(tmp_path: Path) -> None:
+    model = _Jealous()
+    spec = make_release(tmp_path, script()).bundle.manifest.stages[0]
+    stage = LoadedStage(spec, model)  # type: ignore[arg-type]
+    asked = [question(tensor(SURE))]
+    other = threading.Thread(target=stage.predict, args=(asked,))
+    other.start()
+    assert model.entered.wait(10)
+    assert stage.predict(asked) == (scores(0.9, 0.1),)
+    other.join()
+    assert model.most_inside == 1

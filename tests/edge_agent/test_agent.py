@@ -29,6 +29,7 @@ from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer, Outcome
+from cascade.metrics import NOT_ASKED, NOTHING_THERE
 from edge_agent import BlockingEdgeAgent, EdgeAgent
 from edge_agent.settings import EdgeSettings
 
@@ -193,6 +194,19 @@ async def test_a_stream_asks_no_faster_than_it_may(cascade):
             await agent.ask(scripted_sample(SURE, SURE, SURE))
         with pytest.raises(BadInput, match="2 times a second"):
             await agent.ask(scripted_sample(SURE, SURE, SURE))
+
+
+async def test_samples_of_which_no_question_was_made_are_counted(cascade, tmp_path):
+    samples = [(0.98, 0.02)] * 3 + [SURE] * 2
+    np.savez(tmp_path / "samples.npz", x=np.stack([scripted_sample(each, SURE, SURE) for each in samples]))
+    sensor = {"kind": "replay", "path": str(tmp_path / "samples.npz")}
+    out = io.BytesIO()
+    async with cascade.agent({"sensor": sensor, "max_per_s": 1, "watch": {"wake_task": "task"}}, out) as agent:
+        await agent.run_until(asyncio.Event())
+        with pytest.raises(BadInput):
+            await agent.ask(scripted_sample(SURE, SURE, SURE))
+        said = {reading.row: reading.value for reading in agent.tally.snapshot() if "cam" in reading.labels}
+    assert (said[NOTHING_THERE], said[NOT_ASKED], len(out.getvalue().splitlines())) == (3, 2, 1)
 
 
 async def test_what_a_gate_drops_is_told_as_dropped(cascade):
