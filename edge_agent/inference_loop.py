@@ -15,7 +15,7 @@ from cascade.adapters.hop_shell import HopShell, ModelThread, Observer, StageEng
 from cascade.adapters.transports.transport import Above
 from cascade.errors import BadInput
 from cascade.inference.budget import Allowance, Budget
-from cascade.inference.effects import Effect, Keep, Reply
+from cascade.inference.effects import Effect, Keep, Park, Reply
 from cascade.inference.events import Asked, Durability, Event, Kept, LadderInstalled, LinkUp
 from cascade.inference.hop import Hop
 from cascade.messages import Answer, Payload, Question, payload_digest
@@ -82,6 +82,8 @@ class InferenceLoop:
         self._asked = 0
         self._accepting: dict[str, Accepted] = {}
         self._loading = False
+        self._parked = False
+        """Since the spool was last asked for what memory doesn't have: its readings may not tell yet."""
         self._idle: asyncio.Future[None] | None = None
         self._roomy = asyncio.Event()
         self.shell = HopShell(
@@ -92,7 +94,7 @@ class InferenceLoop:
             prepare=self._compressed,
             keep=self._keep,
             remember=lambda effect: self._on_disk.remember(effect.key, effect.answer),
-            park=lambda effect: self._on_disk.park(effect.key),
+            park=self._park,
             observers=(*observers, self),
             model_thread=model_thread,
         )
@@ -188,7 +190,7 @@ class InferenceLoop:
             self._accept(event.key.id, event.durable)
         elif isinstance(event, LinkUp):
             self._take_from_spool()
-        if 2 * len(self.shell.hop.room) < self.shell.hop.room.max_open:
+        if not self._roomy.is_set() and not self._crowded():
             self._roomy.set()
         if self._idle is not None:
             self._note_idle()
@@ -197,6 +199,8 @@ class InferenceLoop:
         self._accept(effect.answer.id, False)  # an answer that came before the disk did
         if self._hand_over(effect.back, effect.answer) and not effect.answer.provisional:
             self.handed_over(effect.answer)
+        if not effect.answer.provisional:
+            self._take_more()
 
     def handed_over(self, answer: Answer) -> None:
         """The application has its final answer: only now may the spool forget the question."""
@@ -204,14 +208,16 @@ class InferenceLoop:
             return
         if answer.repeated or self._may_be_on_disk(answer):
             self.spool.forget(answer.key)
-        if self.spool.readings.waiting:
-            self._take_from_spool()
 
     async def room(self) -> None:
-        """Wait until memory is less than half full: what holds a sensor back that can wait."""
-        while 2 * len(self.shell.hop.room) >= self.shell.hop.room.max_open:
+        """Wait while too many have had no answer yet: what holds a sensor back that can wait. Those that have had one,
+        and hope for a better, hold nobody back: a link may be dead for days."""
+        while self._crowded():
             self._roomy.clear()
             await self._roomy.wait()
+
+    def _crowded(self) -> bool:
+        return self.shell.hop.room.crowded(self.shell.drive.behind)
 
     async def idle(self) -> None:
         """Wait until nothing is open. Bounded by the deadlines and patience of what is."""
@@ -231,6 +237,10 @@ class InferenceLoop:
     def _keep(self, effect: Keep) -> None:
         self._on_disk.keep(self._compressed(effect.question), effect.back, effect.sync)
 
+    def _park(self, effect: Park) -> None:
+        self._on_disk.park(effect.key)
+        self._parked = True
+
     def _compressed(self, question: Question) -> Question:
         stream = self.streams.get(question.stream)
         encoding = stream.table.encoding if stream is not None else "none"
@@ -238,13 +248,18 @@ class InferenceLoop:
             return question
         return msgspec.structs.replace(question, payload=compressed(question.payload, encoding))
 
+    def _take_more(self) -> None:
+        """A question has ended, so there may be room for one that waits on disk."""
+        if self.spool is not None and (self._parked or self.spool.readings.waiting):
+            self._take_from_spool()
+
     def _take_from_spool(self) -> None:
         """The most valuable that are on disk alone, while memory is less than half full."""
         room = self.shell.hop.room
         if self.spool is None or self._loading or 2 * len(room) >= room.max_open:
             return
-        self._loading = True
-        self.spool.load(min(LOAD_MOST, room.max_open // 2), self._loaded)
+        self._loading, self._parked = True, False
+        self.spool.load(max(1, min(LOAD_MOST, room.max_open // 2)), self._loaded)
 
     def _loaded(self, rows: list[Restored]) -> None:
         """On the spool's thread."""
@@ -254,5 +269,5 @@ class InferenceLoop:
 
     def _loading_done(self, more: bool) -> None:
         self._loading = False
-        if more:
+        if more or self._parked:
             self._take_from_spool()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 
@@ -16,7 +17,7 @@ class AnswersKept:
 
     def __init__(self, kept_s: float, most: int = MOST_ANSWERS, clock: Callable[[], float] = monotonic) -> None:
         self._kept_s, self._most, self._clock = kept_s, most, clock
-        self._answers: dict[Key, tuple[float, Answer]] = {}
+        self._answers: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -28,14 +29,14 @@ class AnswersKept:
     def remember(self, key: Key, answer: Answer, done: Callable[[], None]) -> None:
         now = self._clock()
         self._answers[key] = (now + self._kept_s, answer)
+        self._answers.move_to_end(key)
         self._forget_the_oldest(now)
         done()
 
     def _forget_the_oldest(self, now: float) -> None:
-        gone: list[Key] = []
-        for key, (until, _) in self._answers.items():
-            if until > now and len(self._answers) - len(gone) <= self._most:
-                break
-            gone.append(key)
-        for key in gone:
+        # Ordered, because a plain dict looks ever longer for its first entry when that is taken away.
+        while self._answers:
+            key, (until, _) = next(iter(self._answers.items()))
+            if until > now and len(self._answers) <= self._most:
+                return
             del self._answers[key]

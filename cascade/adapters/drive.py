@@ -86,6 +86,11 @@ class Drive(Generic[Event, Effect]):
             self._end()
             self._due_at = math.inf
 
+    @property
+    def behind(self) -> int:
+        """How many events wait to be handled."""
+        return len(self._inbox)
+
     def post(self, event: Event) -> None:
         """From the loop's own thread. What comes when the pump has stopped is dropped."""
         if self._over:

@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from cascade.messages import HIGHEST_PRIORITY, Key
 
+Chance = Callable[[Key], bool | None]
+"""Whether a question can still be run by its deadline; None where it has left."""
+
+SLACK = 1024
+
 
 class StageQueue:
-    """One batch at a time: while it runs others gather, so batches grow with the load, and none waits to be filled."""
+    """One batch at a time: while it runs others gather, so batches grow with the load, and none waits to be filled.
+
+    Who would come too late makes way for who would not: served strictly in turn, a stage with a little too much to do
+    would run each question just after its deadline, and answer none.
+    """
 
     def __init__(self, max_batch: int) -> None:
         self.max_batch = max_batch
         self.running: int | None = None
         self._waiting: list[deque[Key]] = [deque() for _ in range(HIGHEST_PRIORITY + 1)]
+        self._late: deque[Key] = deque()
         self._alone: deque[Key] = deque()
-        self.size = 0
+        self._prune_at = SLACK
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self._waiting)) + len(self._late) + len(self._alone)
 
     def add(self, key: Key, priority: int) -> None:
         self._waiting[priority].append(key)
-        self.size += 1
 
     def add_alone(self, key: Key) -> None:
         """To be run as a batch of its own: it was in one that failed, and one of them is to blame."""
         self._alone.append(key)
-        self.size += 1
 
     @property
     def ready(self) -> bool:
         return self.running is None and self.size > 0
 
-    def next_batch(self) -> tuple[Key, ...]:
-        if self._alone:
-            self.size -= 1
-            return (self._alone.popleft(),)
+    def next_batch(self, chance: Chance) -> tuple[Key, ...]:
+        """Empty where all have left. The late fill up a batch that is not full: the newest of them first."""
+        while self._alone:
+            key = self._alone.popleft()
+            if chance(key) is not None:
+                return (key,)
         batch: list[Key] = []
         for queue in reversed(self._waiting):
             while queue and len(batch) < self.max_batch:
-                batch.append(queue.popleft())
-        self.size -= len(batch)
+                key = queue.popleft()
+                in_time = chance(key)
+                if in_time is not None:
+                    (batch if in_time else self._late).append(key)
+        while self._late and len(batch) < self.max_batch:
+            key = self._late.pop()
+            if chance(key) is not None:
+                batch.append(key)
         return tuple(batch)
+
+    def prune(self, chance: Chance) -> None:
+        """Throw out those who have left, when there may be many: while a model hangs, no batch would do it."""
+        if self.size < self._prune_at:
+            return
+        for queue in (*self._waiting, self._late, self._alone):
+            staying = [key for key in queue if chance(key) is not None]
+            queue.clear()
+            queue.extend(staying)
+        self._prune_at = 2 * self.size + SLACK

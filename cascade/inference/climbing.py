@@ -29,6 +29,7 @@ class Climbing:
         question = waiting.question
         if waiting.durability is Durability.BATCHED and not waiting.kept and waiting.wants_corrections:
             self.replying.keep(waiting, sync=False)
+        self.room.settled(waiting)  # a guess that came after its deadline
         self.uplink.want(waiting.key, question.priority, question.payload_bytes)
         blocked = self.uplink.blocked(now)
         if blocked:
@@ -79,7 +80,10 @@ class Climbing:
         if waiting is None:
             return  # It ended here meanwhile: the answer that was given stands.
         if answer.outcome in (Outcome.ANSWERED, Outcome.DROPPED):
-            self.uplink.succeeded(key)
+            if answer.provisional:
+                self.uplink.promised(key, now)
+            else:
+                self.uplink.succeeded(key)
             self._pass_on(waiting, answer)
         else:
             self._turned_away(waiting, answer, now)
@@ -97,7 +101,7 @@ class Climbing:
     def _turned_away(self, waiting: Waiting, answer: Answer, now: float) -> None:
         """A provisional expiry says only that the hop above has nothing yet; a refusal may say when to come back."""
         if answer.provisional:
-            self.uplink.succeeded(waiting.key)
+            self.uplink.promised(waiting.key, now)
             return
         retry_ms = answer.retry_ms
         if answer.outcome is Outcome.REFUSED and retry_ms is not None:

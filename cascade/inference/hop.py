@@ -41,7 +41,7 @@ class Hop:
         self._now = 0.0
         self._out: list[Effect] = []
         self.room = WaitingRoom(settings.max_open, settings.max_keep_ms)
-        self.ladders = Ladders(settings.node, settings.tier, topmost=uplink is None)
+        self.ladders = Ladders(settings.node, settings.tier, topmost=uplink is None, open_one=self.room.get)
         self.audits = Audits(settings.audit_share, settings.max_audits, dice)
         self.uplink = Uplink(uplink, dice) if uplink is not None else None
         self._replying = Replying(settings, self.room, self.uplink, self.audits, self._out)
@@ -109,7 +109,7 @@ class Hop:
             waiting.holding = True
             self._replying.keep(waiting, sync=True)
         else:
-            self.room.may_park(waiting)
+            self.room.settled(waiting)
             self._begin(waiting)
 
     def _kept(self, event: Kept) -> None:
@@ -117,7 +117,7 @@ class Hop:
         if waiting is None:
             return
         waiting.kept = event.durable
-        self.room.may_park(waiting)
+        self.room.settled(waiting)
         if waiting.holding:
             waiting.holding = False
             self._begin(waiting)
@@ -137,11 +137,11 @@ class Hop:
         )
 
     def _predicted(self, event: Predicted) -> None:
-        for weighing in self.ladders.weigh(event, self.room.get):
+        for weighing in self.ladders.weigh(event, self._now):
             self._follow(weighing)
 
     def _run_failed(self, event: RunFailed) -> None:
-        for weighing in self.ladders.failed(event, self.room.get):
+        for weighing in self.ladders.failed(event, self._now):
             self._follow(weighing)
 
     def _follow(self, weighing: Weighing) -> None:
@@ -179,7 +179,7 @@ class Hop:
             waiting = self.room.get(key)
             if waiting is not None:
                 self._due(waiting)
-        self._out.extend(self.ladders.runs(self.room.get))
+        self._out.extend(self.ladders.runs(self._now))
 
     def _due(self, waiting: Waiting) -> None:
         """Its deadline, or the end of the time for which a late answer is wanted."""

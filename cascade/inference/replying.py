@@ -78,6 +78,10 @@ class Replying:
             self._leave(parked)
             self.out.append(Park(parked.key))
             return True
+        hoping = self.room.to_settle(asked.question.priority)
+        if hoping is not None:
+            self.end_without_above(hoping, "gave_up")
+            return True
         shed = self.room.to_shed(asked.question.priority)
         if shed is None:
             return False
@@ -138,6 +142,7 @@ class Replying:
         waiting = self.room.get(event.question.key)
         if waiting is not None:
             waiting.kept = False
+            self.room.settled(waiting)
             return
         if event.question.key not in self._recording:
             self.turn_away(event.question, event.back, event.reason)
@@ -145,7 +150,7 @@ class Replying:
     def give(self, waiting: Waiting, answer: Answer) -> None:
         given = waiting.give(answer)
         self.out.extend(Reply(back, given) for back in waiting.backs)
-        self.room.may_park(waiting)
+        self.room.settled(waiting)
 
     def end(self, waiting: Waiting, answer: Answer) -> None:
         """Give a final answer: recorded first where that is promised."""

@@ -121,6 +121,9 @@ class Uplink:
     def succeeded(self, key: Key) -> None:
         """The hop above said something of this question: it lives."""
         self.breaker.succeeded()
+        ask = self._in_flight.get(key)
+        if ask is not None and ask.tries > 1:
+            self._retries = min(RETRIES_SAVED, self._retries + 1.0)  # one that was worth its while
         self._land(key)
 
     def done(self, key: Key) -> None:
@@ -128,6 +131,11 @@ class Uplink:
         self._land(key)
         if self._asks.pop(key, None) is not None:
             self._pauses.cancel(key)
+
+    def promised(self, key: Key, now: float) -> None:
+        """The hop above has it and goes on. That hop may die, and others keep the link alive: so it is asked again."""
+        self.succeeded(key)
+        self.pause(key, now + self._spread_s(key, "promised", self.settings.ask_again_most_s))
 
     def pause(self, key: Key, until: float) -> None:
         """Ask again then, and not before."""
@@ -202,16 +210,24 @@ class Uplink:
             self._timeouts.cancel(key)
 
     def _may_retry(self, key: Key, ask: Ask, now: float) -> bool:
+        """Within their share; and one at a time where nothing else is on its way, or a hop that was silent for a while
+        would never be asked again by who asks nothing new."""
         if self._retries >= 1.0:
             self._retries -= 1.0
+            return True
+        if not self._in_flight:
             return True
         self.pause(key, now + self._pause_s(key, ask.tries))
         return False
 
     def _pause_s(self, key: Key, tries: int) -> float:
-        """Doubles with each try; chance cuts it to between half and all, so that who failed together spread out."""
-        longest = min(self.settings.ask_again_s * 2.0 ** min(tries - 1, 30), self.settings.ask_again_most_s)
-        return longest * (0.5 + 0.5 * self._dice.roll(f"pause {tries}", key.id))
+        """Doubles with each try."""
+        longest_s = min(self.settings.ask_again_s * 2.0 ** min(tries - 1, 30), self.settings.ask_again_most_s)
+        return self._spread_s(key, f"pause {tries}", longest_s)
+
+    def _spread_s(self, key: Key, purpose: str, longest_s: float) -> float:
+        """Chance cuts it to between half and all, so that who failed together spread out."""
+        return longest_s * (0.5 + 0.5 * self._dice.roll(purpose, key.id))
 
     def _spend(self, amount_bytes: float) -> None:
         self._bytes.spend(amount_bytes)

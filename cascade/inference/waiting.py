@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from enum import StrEnum
 
 import msgspec
@@ -181,8 +181,9 @@ class WaitingRoom:
         self.max_keep_ms = max_keep_ms
         self.alarms = Alarms()
         self._open: dict[Key, Waiting] = {}
-        self._by_priority: list[dict[Key, None]] = [{} for _ in range(HIGHEST_PRIORITY + 1)]
-        self._parkable: deque[Key] = deque()
+        self._by_priority = _by_priority()
+        self._parkable: OrderedDict[Key, None] = OrderedDict()
+        self._hoping = _by_priority()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -204,18 +205,37 @@ class WaitingRoom:
     def leave(self, waiting: Waiting) -> None:
         del self._open[waiting.key]
         del self._by_priority[waiting.question.priority][waiting.key]
+        self._forget_place(waiting)
         self.alarms.cancel(waiting.key)
 
-    def may_park(self, waiting: Waiting) -> None:
-        """It has had its provisional answer, and is safe on disk: memory need not hold it."""
-        if waiting.safe_elsewhere and len(self._parkable) <= 2 * self.max_open:
-            self._parkable.append(waiting.key)
+    def settled(self, waiting: Waiting) -> None:
+        """It was given something, or its record on disk changed: whether it may give way is seen anew."""
+        self._forget_place(waiting)
+        if waiting.safe_elsewhere:
+            self._parkable[waiting.key] = None
+        elif waiting.life is Life.PROVISIONAL and waiting.guess is not None:
+            self._hoping[waiting.question.priority][waiting.key] = None
+
+    def _forget_place(self, waiting: Waiting) -> None:
+        self._parkable.pop(waiting.key, None)
+        self._hoping[waiting.question.priority].pop(waiting.key, None)
+
+    def crowded(self, coming: int = 0) -> bool:
+        """Half full of questions that have had no answer yet, with those that come: the others would give way."""
+        giving_way = len(self._parkable) + sum(map(len, self._hoping))
+        return 2 * (len(self._open) - giving_way + coming) >= self.max_open
 
     def to_park(self) -> Waiting | None:
-        while self._parkable:
-            waiting = self._open.get(self._parkable.popleft())
-            if waiting is not None and waiting.safe_elsewhere:
-                return waiting
+        """It has had its provisional answer, and is safe on disk: memory need not hold it."""
+        for key in self._parkable:
+            return self._open[key]
+        return None
+
+    def to_settle(self, priority: int) -> Waiting | None:
+        """It has had an answer, and only hopes for a better one: a newcomer that has none is worth as much."""
+        for lowest in range(priority + 1):
+            for key in self._hoping[lowest]:
+                return self._open[key]
         return None
 
     def to_shed(self, priority: int) -> Waiting | None:
@@ -224,3 +244,8 @@ class WaitingRoom:
             for key in self._by_priority[lowest]:
                 return self._open[key]
         return None
+
+
+def _by_priority() -> list[OrderedDict[Key, None]]:
+    """The oldest first. Ordered, because a plain dict looks ever longer for its first entry when that is taken away."""
+    return [OrderedDict() for _ in range(HIGHEST_PRIORITY + 1)]

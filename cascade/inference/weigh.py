@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,11 @@ class Rung:
         self.gate = Gate(stage)
         self.queue = StageQueue(stage.max_batch)
         self.above = above
+        self.takes_s = 0.0
+        """How long a run takes: believed at once when it took longer, slowly when it took less."""
+
+    def ran(self, took_s: float) -> None:
+        self.takes_s = max(took_s, self.takes_s + 0.1 * (took_s - self.takes_s))
 
 
 class Weighing(msgspec.Struct, frozen=True, gc=False):
@@ -35,15 +41,23 @@ class Weighing(msgspec.Struct, frozen=True, gc=False):
     mistake: str = ""
 
 
+class Run(NamedTuple):
+    """A batch under way."""
+
+    rung: Rung
+    keys: tuple[Key, ...]
+    began_at: float
+
+
 class Ladders:
     """Present ladder and the one before, per task. Batches are named by a number that the engine room gives back."""
 
-    def __init__(self, node: str, tier: str, topmost: bool) -> None:
-        self._node, self._tier, self._topmost = node, tier, topmost
+    def __init__(self, node: str, tier: str, topmost: bool, open_one: Callable[[Key], Waiting | None]) -> None:
+        self._node, self._tier, self._topmost, self._open_one = node, tier, topmost, open_one
         self._present: dict[str, str] = {}
         self._rungs: dict[tuple[str, str], list[Rung]] = {}
-        self._running: dict[int, tuple[Rung, tuple[Key, ...]]] = {}
-        self._busy: list[Rung] = []
+        self._running: dict[int, Run] = {}
+        self._busy: dict[Rung, None] = {}
         self._last_run = 0
 
     def install(self, ladder: Ladder) -> None:
@@ -75,35 +89,39 @@ class Ladders:
             rung.queue.add_alone(waiting.key)
         else:
             rung.queue.add(waiting.key, waiting.question.priority)
-        if rung.queue.size == 1:
-            self._busy.append(rung)
+        rung.queue.prune(lambda key: self._open_one(key) is not None or None)
+        self._busy[rung] = None
 
     @property
     def ready(self) -> bool:
         return any(rung.queue.ready for rung in self._busy)
 
-    def runs(self, open_one: Callable[[Key], Waiting | None]) -> Iterator[RunStage]:
+    def runs(self, now: float) -> Iterator[RunStage]:
         """A batch for each stage that has none under way. Who has left meanwhile is left out."""
         for rung in list(self._busy):
-            while rung.queue.ready:
-                batch = tuple(waiting for key in rung.queue.next_batch() if (waiting := open_one(key)) is not None)
+            if rung.queue.ready:
+                batch = rung.queue.next_batch(lambda key, by=now + rung.takes_s: self._in_time(key, by))  # type: ignore[misc]
                 if batch:
-                    yield self._run(rung, batch)
+                    yield self._run(rung, batch, now)
             if not rung.queue.size:
-                self._busy.remove(rung)
+                del self._busy[rung]
 
-    def _run(self, rung: Rung, batch: tuple[Waiting, ...]) -> RunStage:
+    def _in_time(self, key: Key, by: float) -> bool | None:
+        waiting = self._open_one(key)
+        return None if waiting is None else waiting.deadline >= by
+
+    def _run(self, rung: Rung, keys: tuple[Key, ...], now: float) -> RunStage:
         self._last_run += 1
         rung.queue.running = self._last_run
-        self._running[self._last_run] = (rung, tuple(waiting.key for waiting in batch))
-        questions = tuple(waiting.question for waiting in batch)
+        self._running[self._last_run] = Run(rung, keys, now)
+        questions = tuple(waiting.question for key in keys if (waiting := self._open_one(key)) is not None)
         return RunStage(self._last_run, rung.task, rung.release, rung.stage.name, questions)
 
-    def weigh(self, event: Predicted, open_one: Callable[[Key], Waiting | None]) -> Iterator[Weighing]:
-        rung, keys = self._finished(event.run)
+    def weigh(self, event: Predicted, now: float) -> Iterator[Weighing]:
+        rung, keys = self._finished(event.run, now)
         joules = event.joules / len(keys)
         for key, result in zip(keys, event.results, strict=True):
-            waiting = open_one(key)
+            waiting = self._open_one(key)
             if waiting is None:
                 continue
             if isinstance(result, BadSample):
@@ -136,11 +154,11 @@ class Ladders:
             return Decision(Verdict.ANSWER, "nobody_above", decision.confidence, decision.threshold)
         return decision
 
-    def failed(self, event: RunFailed, open_one: Callable[[Key], Waiting | None]) -> Iterator[Weighing]:
+    def failed(self, event: RunFailed, now: float) -> Iterator[Weighing]:
         """A batch that failed is tried one by one; one that fails alone climbs."""
-        rung, keys = self._finished(event.run)
+        rung, keys = self._finished(event.run, now)
         for key in keys:
-            waiting = open_one(key)
+            waiting = self._open_one(key)
             if waiting is None:
                 continue
             if len(keys) > 1:
@@ -159,7 +177,8 @@ class Ladders:
             )
             yield Weighing(waiting, rung, decision)
 
-    def _finished(self, run: int) -> tuple[Rung, tuple[Key, ...]]:
-        rung, keys = self._running.pop(run)
+    def _finished(self, run: int, now: float) -> tuple[Rung, tuple[Key, ...]]:
+        rung, keys, began_at = self._running.pop(run)
         rung.queue.running = None
+        rung.ran(now - began_at)
         return rung, keys

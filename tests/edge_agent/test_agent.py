@@ -387,3 +387,18 @@ def test_a_release_that_is_not_for_the_task_is_a_mistake_in_the_settings(tmp_pat
     settings = device.settings(tasks=[{"name": "task", "release": str(tmp_path / "other")}])
     with pytest.raises(SettingsError, match=r"tasks\[0\].release: is for task 'birds', expected 'task'"):
         EdgeAgent.from_settings(settings)
+
+
+@pytest.mark.parametrize("durability", ["memory", "batched"])
+async def test_a_sensor_goes_on_however_long_the_link_is_dead(cascade, durability):
+    """Questions that had their answer and hope for a better one fill the memory: they hold no sensor back."""
+    lines = "import sys, struct; sys.stdout.buffer.write(struct.pack('<6f', *[0.45, 0.55] * 3) * 60)"
+    sensor = IDLE | {"argv": [sys.executable, "-c", lines]}
+    out = io.BytesIO()
+    stream = {"sensor": sensor, "keep_asking_s": 3600.0, "durability": durability, "deadline_ms": 50.0}
+    settings = cascade.settings(stream, limits={"max_open": 8})
+    async with EdgeAgent.from_settings(settings, above=MemoryExchange().above("barn.cam1"), out=out):
+        async with asyncio.timeout(10.0):
+            while len({json.loads(line)["id"] for line in out.getvalue().splitlines()}) < 60:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert {json.loads(line)["outcome"] for line in out.getvalue().splitlines()} == {"answered"}

@@ -340,3 +340,26 @@ def test_nothing_is_left_behind_when_all_have_ended(climbing):
     assert hop.hop.uplink.in_flight == 0
     hop.tick(200.0)
     assert hop.hop.wakes_at is None
+
+
+def test_a_hop_that_dies_after_a_provisional_answer_is_asked_again_though_the_link_lives(
+    bench, make_stage, class_scores, the_only
+):
+    """Another gateway keeps the link alive: nothing tells that the one which had the question is gone."""
+    uplink = UplinkSettings(answer_within_s=1.0, ask_again_s=1.0, ask_again_most_s=60.0)
+    hop = bench(make_stage(), uplink=uplink)
+    hop.ask(keep_ms=3_600_000.0)
+    hop.predict(class_scores(1, 0.4))
+    hop.happen(Answered(hop.answer_above(provisional=True)))
+    assert the_only(hop.tick(60.0), AskAbove).question.id == "q1"
+
+
+def test_what_had_a_provisional_answer_is_asked_again_when_the_link_comes_back(
+    bench, make_stage, class_scores, the_only
+):
+    hop = bench(make_stage(), uplink=UplinkSettings())
+    hop.ask(keep_ms=3_600_000.0)
+    hop.predict(class_scores(1, 0.4))
+    hop.happen(Answered(hop.answer_above(provisional=True)))
+    hop.happen(LinkLost("its gateway died"))
+    assert the_only(hop.happen(LinkUp()), AskAbove).question.id == "q1"

@@ -16,11 +16,11 @@ SURE = {"edge": 0.5, "fog": 0.75, "cloud": 1.0}
 """The share of questions that each tier is sure of."""
 
 
-def ladders() -> dict[str, tuple[Ladder, ...]]:
+def ladders(max_batch: int = 32) -> dict[str, tuple[Ladder, ...]]:
     made = {}
     for tier in SURE:
         gate = GateSpec("always") if tier == "cloud" else GateSpec("confidence", 0.8)
-        stage = LadderStage(name=tier, kind="classes", gate=gate, labels=("a", "b"))
+        stage = LadderStage(name=tier, kind="classes", gate=gate, labels=("a", "b"), max_batch=max_batch)
         made[tier] = (Ladder(task="task", release="release", stages=(stage,)),)
     return made
 
@@ -45,3 +45,8 @@ def make_fleet():
         return fleet
 
     return make
+
+
+@pytest.fixture
+def make_ladders():
+    return ladders

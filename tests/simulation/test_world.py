@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cascade.adapters.world.link import Weather
-from cascade.inference.events import Durability, Kept, Sent
+from cascade.inference.events import Durability, Kept, Predicted, Sent
 from cascade.inference.uplink import UplinkSettings
+from cascade.messages import ClassScores
 
 STORM = Weather(latency_s=0.02, jitter_s=0.05, loss=0.15, duplication=0.1, reordering=0.1, late_s=0.3)
 UPLINK = UplinkSettings(answer_within_s=1.0, ask_again_s=0.5, ask_again_most_s=4.0, cool_s=0.5, cool_most_s=4.0)
@@ -125,6 +126,21 @@ def test_ten_times_too_much_is_refused_early_and_the_rest_is_served(make_fleet):
     assert outcomes["open"] == 0
     assert outcomes["refused"] > 0
     assert outcomes["answered"] >= 20 * 64
+
+
+@pytest.mark.parametrize("times", [1.3, 3.0, 10.0])
+def test_a_model_with_too_much_to_do_does_as_much_as_it_can(make_fleet, make_ladders, times):
+    """Served in turn, each question would be run just after its deadline: the model busy, and nobody answered."""
+    capacity_per_s, seconds = 16 / 0.02, 4.0
+
+    def engine(tier, wanted):
+        return Predicted(wanted.run, tuple(ClassScores((0.95, 0.05)) for _ in wanted.questions), ms=20.0)
+
+    fleet = make_fleet(devices=1, engine=engine, ladders=make_ladders(max_batch=16))
+    ask_over_time(fleet, count=int(times * capacity_per_s * seconds), seconds=seconds, deadline_s=0.3)
+    fleet.clock.run_until(seconds + 2.0)
+    assert fleet.application.outcomes()["answered"] >= 0.9 * capacity_per_s * seconds
+    assert fleet.application.outcomes()["open"] == 0
 
 
 @pytest.mark.slow
