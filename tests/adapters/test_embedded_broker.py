@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cascade.adapters.transports import mqtt_packets as packets
 from cascade.adapters.transports.broker_session import Bounds
 from cascade.adapters.transports.embedded_broker import MOST_STRANGERS, EmbeddedBroker
-from cascade.adapters.transports.mqtt_packets import Malformed, Message
+from cascade.adapters.transports.mqtt_packets import Message
 from cascade.errors import LinkError
 
 PATIENCE_S = 10.0
@@ -399,86 +393,3 @@ async def test_filters_that_are_given_up_leave_nothing_behind(broker: EmbeddedBr
 async def test_a_port_that_is_taken_is_a_clear_error(broker: EmbeddedBroker) -> None:
     with pytest.raises(LinkError, match=f"no broker on 127.0.0.1:{broker.port}"):
         await EmbeddedBroker(port=broker.port).start()
-
-
-READERS: list[Callable[[bytes], object]] = [
-    packets.read_connect,
-    packets.read_subscribe,
-    packets.read_unsubscribe,
-    packets.read_disconnect,
-    lambda body: packets.read_publish(packets.PUBLISH, body),
-    lambda body: packets.read_publish(packets.PUBLISH | 2, body),
-]
-WHOLE = [
-    connect("name", expiry_s=5, will=("will", b"gone"), user="user")[2:],
-    subscribe("a/b", "$share/g/c")[2:],
-    publish("a/b", b"payload")[2:],
-    b"\x04\x05\x11\0\0\0\x05",
-    packets.text("a") + b"\0\1" + b"\x0d\x02\0\0\0\x05\x26\0\1k\0\1v\x01\x01" + b"payload",
-]
-
-
-@given(st.binary(max_size=200))
-def test_a_reader_of_packets_reads_or_says_malformed_whatever_comes(body: bytes) -> None:
-    for read in READERS:
-        _read_or_malformed(read, body)
-
-
-@given(st.sampled_from(WHOLE), st.integers(0, 80), st.binary(min_size=1, max_size=4), st.integers(0, 80))
-@settings(max_examples=300)
-def test_a_reader_of_packets_survives_packets_that_are_nearly_right(
-    body: bytes, at: int, patch: bytes, cut: int
-) -> None:
-    bent = (body[:at] + patch + body[at + len(patch) :])[: max(1, len(body) - cut % len(body))]
-    for read in READERS:
-        _read_or_malformed(read, bent)
-
-
-def _read_or_malformed(read: Callable[[bytes], object], body: bytes) -> None:
-    with contextlib.suppress(Malformed):
-        read(body)
-
-
-@given(st.lists(st.binary(min_size=1, max_size=30), max_size=8))
-@settings(max_examples=50, deadline=None)
-def test_whatever_is_sent_in_whatever_pieces_the_broker_serves_the_next(pieces: list[bytes]) -> None:
-    async def attacked() -> None:
-        complaints: list[object] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        broker = EmbeddedBroker()
-        await broker.start()
-        hostile = Client(*await asyncio.open_connection("127.0.0.1", broker.port))
-        hostile.say(connect("hostile"))
-        for piece in pieces:
-            hostile.say(piece)
-        hostile.writer.write_eof()
-        await hostile.hung_up()
-        good = Client(*await asyncio.open_connection("127.0.0.1", broker.port))
-        good.say(connect("good"))
-        await good.expect(packets.CONNACK)
-        good.writer.close()
-        hostile.writer.close()
-        await broker.stop()
-        assert not complaints
-
-    asyncio.run(attacked())
-
-
-@pytest.mark.needs_services
-async def test_it_runs_by_itself_and_says_what_it_is() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cascade.adapters.transports.embedded_broker", "--port", "0",
-        stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert process.stderr is not None
-    async with asyncio.timeout(PATIENCE_S):
-        said = (await process.stderr.readline()).decode()
-    assert "for demos and tests: everybody may do everything" in said
-    port = int(said.partition("127.0.0.1:")[2].partition(",")[0])
-    client = Client(*await asyncio.open_connection("127.0.0.1", port))
-    client.say(connect("client"))
-    await client.expect(packets.CONNACK)
-    client.writer.close()
-    process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(PATIENCE_S):
-        assert await process.wait() == 0
