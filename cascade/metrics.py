@@ -107,7 +107,7 @@ BAD_INPUTS = _counter("cascade_bad_inputs_total", "task stage", "Questions whose
 JOULES = _counter("cascade_energy_joules_total", "task stage source",
     "Energy of inference, by where the number comes from.")
 RADIO = _counter("cascade_radio_energy_joules_total", "link source",
-    "Energy of sending and receiving, by where the number comes from.")
+    "Energy of sending, by where the number comes from.")
 
 LINK_BYTES = _counter("cascade_link_bytes_total", "link direction", "Bytes on a link.")
 LINK_MESSAGES = _counter("cascade_link_messages_total", "link direction", "Messages on a link.")

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from cascade import __version__
+from cascade.adapters.energy.estimate import radio_joules
 from cascade.adapters.installing import install_tasks, stage_runner
 from cascade.adapters.journal_writer import JournalWriter
 from cascade.adapters.metrics_relay import metrics_message
@@ -230,9 +231,9 @@ class EdgeAgent:
             log.info("the gateway is there")
         elif isinstance(event, LinkLost):
             log.warning("no gateway: %s", event.reason)
-        above = self.settings.above
-        if type(event) is Sent and event.link == "above" and above is not None and above.budget.joules_per_byte:
-            self.tally.count(RADIO, ("above", "estimated"), event.bytes * above.budget.joules_per_byte)
+        if type(event) is Sent and self.settings.above is not None:
+            spent = radio_joules(event.bytes, self.settings.above.budget.joules_per_byte)
+            self.tally.count(RADIO, (event.link, spent.energy), spent.joules)
 
     def _waker(self, watch: WatchTable | None) -> Waker | None:
         if watch is None or watch.wake_task is None:

@@ -45,6 +45,7 @@ class LoadedStage:
         self.spec = spec
         self._model = model
         self._one_at_a_time = threading.Lock()
+        self._told = False
         self._readers = tuple(
             InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
         )
@@ -65,6 +66,10 @@ class LoadedStage:
         predictions = self._predict_all(batch.arrays, len(batch.kept))
         if not batch.bad:
             return tuple(predictions)
+        if not self._told:
+            self._told = True
+            reason = next(iter(batch.bad.values()))
+            logger.warning("stage %s: bad input: %s (told once, counted always)", self.spec.name, reason)
         results: dict[int, Result] = {index: BadSample(reason) for index, reason in batch.bad.items()}
         results.update(zip(batch.kept, predictions, strict=True))
         return tuple(results[index] for index in range(len(questions)))

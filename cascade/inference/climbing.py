@@ -14,7 +14,7 @@ from cascade.messages import LOWEST_PRIORITY, Answer, Key, Outcome, Question
 
 
 class Climbing:
-    """The way up and the way back. `uplink` is None at the top: then nothing climbs."""
+    """The way up and the way back. The hop at the top has none."""
 
     def __init__(
         self, uplink: Uplink, room: WaitingRoom, replying: Replying, audits: Audits, out: list[Effect]
@@ -130,8 +130,7 @@ class Climbing:
 
     def link_lost(self) -> None:
         """Who waits is told the best guess; who has none waits on, for the link or for its deadline."""
-        lost = self.uplink.link_lost()
-        for key in lost:
+        for key in self.uplink.link_lost():
             waiting = self.room.get(key)
             if waiting is not None:
                 self.without_above(waiting, "link_down")

@@ -29,7 +29,7 @@ from cascade.inference.replying import HopSettings, Replying
 from cascade.inference.uplink import Uplink, UplinkSettings
 from cascade.inference.waiting import Waiting, WaitingRoom
 from cascade.inference.weigh import Ladders, Weighing
-from cascade.messages import Decision, Step, Verdict
+from cascade.messages import Decision, Verdict
 
 
 class Hop:
@@ -127,14 +127,9 @@ class Hop:
         if rung is not None:
             self.ladders.enqueue(waiting, rung)
             return
-        waiting.steps.append(self._passing())
-        self._climb(waiting, Decision(Verdict.CLIMB, "no_stage_here"), "")
-
-    def _passing(self) -> Step:
-        settings = self.settings
-        return Step(
-            node=settings.node, tier=settings.tier, stage="", model="", verdict=Verdict.CLIMB, reason="no_stage_here"
-        )
+        decision = Decision(Verdict.CLIMB, "no_stage_here")
+        waiting.steps.append(self.ladders.step(None, decision))
+        self._climb(waiting, decision, "")
 
     def _predicted(self, event: Predicted) -> None:
         for weighing in self.ladders.weigh(event, self._now):

@@ -87,7 +87,6 @@ class Waiting:
         "key",
         "life",
         "question",
-        "stage_index",
         "steps",
         "uplink_bytes",
     )
@@ -109,7 +108,6 @@ class Waiting:
         self.given: Answer | None = None
         self.guess: Guess | None = None
         self.steps: list[Step] = []
-        self.stage_index = 0
         self.decided = False
         self.uplink_bytes = 0
 

@@ -12,7 +12,7 @@ from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.gate import Gate, label_of
 from cascade.inference.waiting import Guess, Waiting
-from cascade.messages import Decision, Key, Prediction, Question, Step, Verdict
+from cascade.messages import Decision, Energy, Key, Prediction, Question, Step, Verdict
 from cascade.release.ladder import Ladder, LadderStage
 
 
@@ -38,7 +38,6 @@ class Weighing(msgspec.Struct, frozen=True, gc=False):
     waiting: Waiting
     rung: Rung
     decision: Decision | None
-    mistake: str = ""
 
 
 class Run(NamedTuple):
@@ -125,24 +124,10 @@ class Ladders:
             if waiting is None:
                 continue
             if isinstance(result, BadSample):
-                yield Weighing(waiting, rung, None, result.reason)
+                yield Weighing(waiting, rung, None)
                 continue
             decision = self._decide(rung, waiting, result)
-            waiting.steps.append(
-                Step(
-                    node=self._node,
-                    tier=self._tier,
-                    stage=rung.stage.name,
-                    model=rung.stage.model,
-                    verdict=decision.verdict,
-                    reason=decision.reason,
-                    confidence=decision.confidence,
-                    threshold=decision.threshold,
-                    ms=event.ms,
-                    joules=joules,
-                    energy=event.energy,
-                )
-            )
+            waiting.steps.append(self.step(rung.stage, decision, event.ms, joules, event.energy))
             yield Weighing(waiting, rung, decision)
 
     def _decide(self, rung: Rung, waiting: Waiting, prediction: Prediction) -> Decision:
@@ -165,17 +150,31 @@ class Ladders:
                 self.enqueue(waiting, rung, alone=True)
                 continue
             decision = Decision(Verdict.CLIMB, "stage_failed")
-            waiting.steps.append(
-                Step(
-                    node=self._node,
-                    tier=self._tier,
-                    stage=rung.stage.name,
-                    model=rung.stage.model,
-                    verdict=decision.verdict,
-                    reason=decision.reason,
-                )
-            )
+            waiting.steps.append(self.step(rung.stage, decision))
             yield Weighing(waiting, rung, decision)
+
+    def step(
+        self,
+        stage: LadderStage | None,
+        decision: Decision,
+        ms: float = 0.0,
+        joules: float = 0.0,
+        energy: Energy = Energy.UNKNOWN,
+    ) -> Step:
+        """A line of the trail. Without a stage: the question was only passed on."""
+        return Step(
+            node=self._node,
+            tier=self._tier,
+            stage=stage.name if stage else "",
+            model=stage.model if stage else "",
+            verdict=decision.verdict,
+            reason=decision.reason,
+            confidence=decision.confidence,
+            threshold=decision.threshold,
+            ms=ms,
+            joules=joules,
+            energy=energy,
+        )
 
     def _finished(self, run: int, now: float) -> tuple[Rung, tuple[Key, ...]]:
         rung, keys, began_at = self._running.pop(run)

@@ -153,6 +153,17 @@ def test_a_bad_sample_is_told_so_in_its_place_and_harms_no_other(
     assert re.search(said, wrong.reason)
 
 
+def test_what_is_wrong_with_a_sample_is_said_once_in_the_log(
+    bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = bench()
+    for _ in range(3):
+        made.ask(SURE + SURE)
+    told = [record.getMessage() for record in caplog.records if "bad input" in record.getMessage()]
+    assert len(told) == 1
+    assert "tensor x is float32 (4,); expected float32 (2,)" in told[0]
+
+
 def test_a_batch_of_nothing_but_bad_samples_is_answered_without_the_model(bench: Callable[..., Bench]) -> None:
     results = bench(script(fail_every=1)).ask(tensor([math.nan, 0.0]), tensor(SURE, name="y"))
     assert all(isinstance(result, BadSample) for result in results)
