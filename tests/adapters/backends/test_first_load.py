@@ -191,7 +191,7 @@ def test_whatever_the_process_does_instead_of_reporting_is_a_rejection(
 ) -> None:
     pretend(monkeypatch, bench.folder, shell)
     with pytest.raises(ModelRejected, match=why):
-        bench.check(bench.files.script(), wait_s=0.5)
+        bench.check(bench.files.script(), wait_s=0.3 if why == "took longer" else 15.0)
 
 
 @pytest.mark.parametrize("then", ["wait", "exit"])
@@ -202,7 +202,7 @@ def test_nothing_is_left_of_the_process_but_its_verdict(
     pretend(monkeypatch, bench.folder, f"sleep 60 & echo $! > {child}; {then}")
     descriptors = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ModelRejected, match="took longer"):
-        bench.check(bench.files.script(), wait_s=0.5)
+        bench.check(bench.files.script(), wait_s=1.0)
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert _gone(int(child.read_text()))
 
