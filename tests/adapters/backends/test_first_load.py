@@ -194,6 +194,7 @@ def test_whatever_the_process_does_instead_of_reporting_is_a_rejection(
         bench.check(bench.files.script(), wait_s=0.3 if why == "took longer" else 15.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["wait", "exit"])
 def test_nothing_is_left_of_the_process_but_its_verdict(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, then: str
