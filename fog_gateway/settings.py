@@ -51,9 +51,9 @@ class DevicesTable(Table, frozen=True, kw_only=True):
     """What the devices of the site may make this gateway hold."""
 
     max_devices: Count = 1000
-    """A device beyond these is refused."""
-    max_series_per_device: Count = 200
-    """Of a device's metrics; more are dropped and counted."""
+    """Whose presence and metrics are shown. Questions of devices beyond these are answered all the same."""
+    max_series_per_device: Count = 1000
+    """Lines of a device's metrics (a histogram has one for each bucket); more are left out and counted."""
 
 
 class FogSettings(Table, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,14 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from cascade import metrics
 from cascade.adapters.metrics_relay import MAX_METRICS_BYTES, metrics_message
 from cascade.adapters.prometheus import text_page
-from cascade.inference.effects import RecordDecision
-from cascade.inference.events import Asked, LinkLost, Sent, Ticked
-from cascade.messages import Decision, Question, Verdict
+from cascade.inference.effects import RecordDecision, Reply, RunStage
+from cascade.inference.events import Asked, LadderInstalled, LinkLost, Predicted, Sent, Ticked
+from cascade.messages import Answer, ClassScores, Decision, Outcome, Question, Verdict
 from cascade.metrics import CLOSED, ROWS, Kind, Reading, Row
+from cascade.release.ladder import Ladder
 from cascade.series import MAX_LABEL
 from cascade.tally import Tally
 from cascade.wire.codec import Sample, encode_metrics
 from fog_gateway.device_metrics import DeviceMetrics, DeviceMetricsSettings
+from fog_gateway.settings import DevicesTable
 
 CAM = "barn.cam1"
 
@@ -65,6 +68,31 @@ def test_what_a_device_counted_is_shown_under_its_name(clock):
     shown = [reading._replace(device="") for reading in table.readings() if reading.row is not metrics.DEVICE_AGE]
     assert shown == sorted(tally.snapshot(), key=lambda reading: bool(reading.buckets))
     assert {reading.device for reading in table.readings()} == {CAM}
+
+
+def test_an_ordinary_device_fits_into_what_the_settings_grant_by_themselves(clock):
+    """One task, ten classes, answers from all tiers."""
+    tally = Tally("edge")
+    ladder = Ladder(task="animal", release="r", stages=())
+    tally.observe(LadderInstalled(ladder), [], 0.0)
+    for number, by in enumerate(("edge", "fog", "cloud") * 10):
+        asked = Question(
+            id=f"q{number}", device=CAM, stream="s", sequence=1, task="animal", release="r", payload=(), ms_left=1.0
+        )
+        run = RunStage(number, "animal", "r", "small", (asked,))
+        decision = RecordDecision(asked, Decision(Verdict.ANSWER, "sure", 0.9, 0.8), "small", f"class {number % 10}")
+        answer = Answer(
+            id=asked.id, device=CAM, digest=b"", stream="s", sequence=1, task="animal", release="r",
+            outcome=Outcome.ANSWERED, reason="sure", tier=by,
+        )  # fmt: skip
+        first = Reply("here", msgspec.structs.replace(answer, provisional=True, tier="edge"))
+        last = Reply("here", msgspec.structs.replace(answer, correction=number % 2 == 0))
+        tally.observe(Asked(asked, "here"), [run, decision, *([first] if number % 2 == 0 else []), last], 0.0)
+        tally.observe(Predicted(number, (ClassScores((0.9, 0.1)),)), [], 0.0)
+    usual = DevicesTable()
+    table = gateway(clock, max_devices=usual.max_devices, max_series_per_device=usual.max_series_per_device)
+    table.take(CAM, metrics_message(tally))
+    assert table.refused == {}
 
 
 def test_devices_and_the_gateway_itself_stand_on_one_page(clock):
