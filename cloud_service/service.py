@@ -84,4 +84,4 @@ class CloudService:
         table = self.settings.metrics
         if not table.port:
             return None
-        return Exporter([self.tally.snapshot], self.loop.shell.drive.idle_s, host=table.bind, port=table.port)
+        return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)

@@ -302,7 +302,7 @@ class EdgeAgent:
         table = self.settings.metrics
         if not table.port:
             return None
-        return Exporter([self.tally.snapshot], self.loop.shell.drive.idle_s, host=table.bind, port=table.port)
+        return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)
 
     async def _send_metrics(self, link: MqttAbove) -> None:
         """As soon as there is a link, and from time to time while there is."""

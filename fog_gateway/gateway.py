@@ -118,7 +118,7 @@ class FogGateway:
         if not table.port:
             return None
         sources = [self.tally.snapshot, self.device_metrics.readings]
-        return Exporter(sources, self.loop.shell.drive.idle_s, host=table.bind, port=table.port)
+        return Exporter(sources, self.loop.shell.idle_s, host=table.bind, port=table.port)
 
     def _broker(self, up: bool, why: str) -> None:
         if up:

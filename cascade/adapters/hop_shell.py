@@ -6,12 +6,13 @@ What differs is where questions come from and where replies go: each tier's `inf
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any, Literal, Protocol, TypeAlias
 
 from cascade.adapters.drive import Drive
+from cascade.adapters.slow_models import SlowModels
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
 from cascade.inference.effects import AskAbove, Effect, Keep, Park, Remember, Reply, RunStage
 from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ticked
@@ -21,6 +22,12 @@ from cascade.messages import Question
 ModelThread: TypeAlias = Literal["auto", "never", "always"]
 INLINE_MOST_MS = 10.0
 """A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
+
+
+MODEL_ENDS_WITHIN_S = 10.0
+"""When all is told to stop: for how long a model that runs is waited for."""
+
+log = logging.getLogger(__name__)
 
 
 class StageEngine(Protocol):
@@ -61,7 +68,8 @@ class HopShell:
         self._observers = observers
         self._model_thread = model_thread
         self._in_thread: set[tuple[str, str, str]] = set()
-        self._pool: ThreadPoolExecutor | None = None
+        self._slow_models = SlowModels(engine.run, lambda ran: self.post_from_thread(ran), clock)
+        self._stopping = False
         self._asks: list[Question] = []
         self._performers: dict[type, Callable[[Any], None]] = {
             RunStage: self._run_stage,
@@ -80,6 +88,10 @@ class HopShell:
         self.post_from_thread = self.drive.post_from_thread
         self.call_from_thread = self.drive.call_from_thread
 
+    def idle_s(self) -> float:
+        """For how long the pump, or a model beside it, owes a sign of life. From any thread."""
+        return max(self.drive.idle_s(), self._slow_models.busy_s())
+
     async def start(self) -> None:
         self.drive.start()
         if self._above is not None:
@@ -87,9 +99,10 @@ class HopShell:
 
     async def stop(self) -> None:
         """Models finish what they run; what the hop still holds is for its spool, or for whoever asks again."""
-        if self._pool is not None:
-            await asyncio.to_thread(self._pool.shutdown)
-            await asyncio.sleep(0)
+        self._stopping = True
+        if not await self._slow_models.close(MODEL_ENDS_WITHIN_S):
+            log.error("a model has not returned within %g s: it is left behind", MODEL_ENDS_WITHIN_S)
+        await asyncio.sleep(0)  # what it said last is in the loop, and is handled first
         self.drive.stop()
         if self._above is not None:
             await self._above.close()
@@ -116,16 +129,13 @@ class HopShell:
         self.post(Remembered(effect.key))
 
     def _run_stage(self, wanted: RunStage) -> None:
+        if self._stopping:
+            return
         stage = (wanted.task, wanted.release, wanted.stage)
         if self._model_thread == "always" or stage in self._in_thread:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
-            self._pool.submit(self._run_in_thread, wanted)
+            self._slow_models.submit(wanted)
             return
         result = self._engine.run(wanted)
         if self._model_thread == "auto" and isinstance(result, Predicted) and result.ms > INLINE_MOST_MS:
             self._in_thread.add(stage)
         self.post(result)
-
-    def _run_in_thread(self, wanted: RunStage) -> None:
-        self.post_from_thread(self._engine.run(wanted))
