@@ -83,7 +83,8 @@ class StreamTable(Table, frozen=True, kw_only=True):
     max_per_s: Amount = 0.0
     """Questions per second, at most; the others are refused and counted. 0: without limit."""
     answers: Literal["stdout", "mqtt", "asker"] = "stdout"
-    """Where answers go: a line of JSON each, a topic of the broker, or back to the program that asked by the socket."""
+    """Where answers go: a line of JSON each, a topic of the broker, or back to the program that asked by the socket.
+    The first two are best effort: a closed pipe, or a broker that is not there, takes no answer twice."""
     watch: WatchTable | None = None
     """Absent: every sample is a question."""
     sensor: SensorTable | None = None

@@ -12,6 +12,8 @@ from cascade.adapters.prometheus import Exporter
 from cascade.adapters.transports.grpc import GrpcAbove, GrpcAboveSettings
 from cascade.adapters.transports.mqtt import MqttBelow
 from cascade.adapters.transports.transport import Above
+from cascade.inference.effects import Effect
+from cascade.inference.events import Event, LinkUp
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -67,7 +69,7 @@ class FogGateway:
             self._below,
             self._state,
             above=self._above,
-            observers=(self.tally,),
+            observers=(self.tally, self),
             model_thread=settings.model.thread,
         )
         self._exporter = self._new_exporter()
@@ -85,6 +87,11 @@ class FogGateway:
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.close)
         self._runner.close()
+
+    def observe(self, event: Event, effects: list[Effect], now: float) -> None:
+        """The link itself says why it was lost; that it is there again, only its event does."""
+        if type(event) is LinkUp:
+            log.info("the cloud is there")
 
     def _uplink(self) -> UplinkSettings | None:
         if self._above is None:

@@ -27,6 +27,7 @@ from cascade.adapters.transports.transport import MAX_QUESTION_BYTES
 from cascade.inference.budget import Allowance
 from cascade.inference.uplink import UplinkSettings
 
+MQTT_PORT, MQTT_TLS_PORT = 1883, 8883
 PACKET_ROOM_BYTES = 16 * 1024
 """For what stands around a largest question in its packet."""
 
@@ -102,8 +103,8 @@ class MqttAboveTable(AboveTable, frozen=True, kw_only=True):
     """A device's link to its gateways, through the broker of its site."""
 
     host: Host
-    port: Port = 1883
-    """8883 is the usual one with TLS."""
+    port: Port | None = None
+    """Absent: 8883 with `ca_file`, 1883 without."""
     username: str = ""
     """Absent: none is sent. The broker's access rules want the device's full name here, or in its certificate."""
     password_file: ExistingFile | None = None
@@ -133,7 +134,8 @@ class MqttBelowTable(Table, frozen=True, kw_only=True):
     """A gateway's link to the devices of its site."""
 
     host: Host
-    port: Port = 1883
+    port: Port | None = None
+    """Absent: 8883 with `ca_file`, 1883 without."""
     username: str = ""
     password_file: ExistingFile | None = None
     ca_file: ExistingFile | None = None
@@ -240,7 +242,7 @@ def _mqtt_settings(table: MqttAboveTable | MqttBelowTable, client_id: str, max_q
     """A broker drops a packet that is too large for its reader without a word: so room is left to be told."""
     return MqttSettings(
         host=table.host,
-        port=table.port,
+        port=table.port or (MQTT_TLS_PORT if table.ca_file else MQTT_PORT),
         client_id=client_id,
         username=table.username,
         password_file=_text(table.password_file),

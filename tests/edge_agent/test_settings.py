@@ -160,3 +160,14 @@ def test_a_mistake_is_told_with_its_key(old: str, new: str, mistake: str, tmp_pa
 def test_what_does_not_go_together_is_told_with_its_key(old: str, new: str, mistake: str, tmp_path: Path) -> None:
     assert old in WHOLE
     assert any(told.startswith(mistake) for told in mistakes(WHOLE.replace(old, new), tmp_path))
+
+
+@pytest.mark.parametrize(("more", "port"), [("", 1883), ('ca_file = "secret"', 8883), ("port = 1234", 1234)])
+def test_the_port_is_the_usual_one_with_or_without_encryption(more: str, port: int, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "release").mkdir()
+    (tmp_path / "digits.npz").write_text("x")
+    (tmp_path / "edge.toml").write_text(f'{ALONE}\n[above]\nhost = "broker"\n{more}\n')
+    above = read_settings(tmp_path / "edge.toml", EdgeSettings).above
+    assert above is not None
+    assert above.mqtt_settings("barn.cam1").port == port
