@@ -143,7 +143,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     found = [row.question for row in everything(tmp_path / "spool")]
     assert promised <= {question.id for question in found}
     assert all(q.payload[0].data == q.sequence.to_bytes(7, "little") * 100 for q in found)
-    print(f"n={len(promised)} questions promised over 20 kills, lost 0 (95 % bound {3 / len(promised):.1e})")  # noqa: T201
+    print(f"n={len(promised)} questions promised over 20 kills, lost 0 (95 % bound {3 / len(promised):.1e})")
 
 
 @pytest.mark.needs_services
@@ -334,4 +334,4 @@ def test_a_hundred_thousand_questions_stay_within_bounds(heard: Any, question: M
     assert len(rows) == spool.readings.depth
     places = [(-row.question.priority, row.question.sequence) for row in rows]
     assert places == sorted(places)
-    print(f"{largest / cap:.2f} of the cap on disk, {len(rows)} rows")  # noqa: T201
+    print(f"{largest / cap:.2f} of the cap on disk, {len(rows)} rows")
