@@ -1,0 +1,93 @@
+"""The operator's commands that look at files: what they say, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from cascade.adapters.scripted_release import write_scripted_release
+from cascade_cli.__main__ import main
+
+EDGE = """
+[device]
+name = "barn.cam1"
+[[tasks]]
+name = "ripe"
+release = "release"
+[[streams]]
+name = "cam"
+task = "ripe"
+sensor = { kind = "command", argv = ["camera"], shape = [6], dtype = "float32" }
+"""
+FOG = """
+[gateway]
+name = "barn.gw1"
+site = "barn"
+[below]
+host = "127.0.0.1"
+[[tasks]]
+name = "ripe"
+release = "release"
+"""
+CLOUD = """
+[below]
+insecure_ok = true
+[[tasks]]
+name = "ripe"
+release = "release"
+"""
+
+
+def cascade(*words: str | Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(sys, "argv", ["cascade", *(str(word) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(("text", "tier"), [(EDGE, "edge"), (FOG, "fog"), (CLOUD, "cloud")])
+def test_a_file_is_checked_with_the_models_that_it_names(text, tier, tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="ripe")
+    (tmp_path / "settings.toml").write_text(text)
+    assert cascade("check", tmp_path / "settings.toml", monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert f"right, for the {tier} tier" in said
+    assert f"{tier}-model (" in said
+
+
+def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="ripe")
+    model = tmp_path / "release/edge/model.json"
+    model.write_bytes(model.read_bytes().replace(b"echo", b"ecHo"))
+    (tmp_path / "edge.toml").write_text(EDGE)
+    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 1
+    assert "tasks[0].release: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[below]\n[gateway]\n[device]\n", "expected one of the tables [device], [gateway] and [service]"),
+        ("[device\n", "is no TOML"),
+        ("[device]\nnam = 1\n", "device.nam: is unknown; did you mean name?"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(text, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "settings.toml").write_text(text)
+    assert cascade("check", tmp_path / "settings.toml", monkeypatch=monkeypatch) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_release_is_told_part_by_part(tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="ripe")
+    assert cascade("release", tmp_path / "release", monkeypatch=monkeypatch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("for task ripe")
+    assert [line.split(":")[0].strip() for line in lines if "bundle" in line] == ["edge", "fog", "cloud"]
+
+
+def test_a_folder_without_a_release_is_told_so(tmp_path, monkeypatch, capsys):
+    assert cascade("release", tmp_path, monkeypatch=monkeypatch) == 1
+    assert "release.json: No such file" in capsys.readouterr().err
