@@ -7,6 +7,7 @@ may be called from another thread: it loads and warms up on the side, and publis
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,9 @@ Result = Prediction | BadSample
 
 GIVE_UP_AFTER = 3
 """A batch that fails is run again one by one. If the first so many fail alone as well, it is the model, no sample."""
+
+TELL_EVERY_S = 60.0
+"""A model that fails is in the log so often at most. Each failure is counted."""
 
 
 class LoadedStage:
@@ -93,7 +97,7 @@ class LoadedStage:
                 if isinstance(error, BadInput):
                     return [BadSample(str(error))]
                 raise
-            logger.info("stage %s failed on a batch of %d, now one by one: %s", self.spec.name, samples, error)
+            logger.debug("stage %s failed on a batch of %d, now one by one: %s", self.spec.name, samples, error)
             return self._one_by_one(arrays, samples)
 
     def _one_by_one(self, arrays: Mapping[str, Array], samples: int) -> list[Result]:
@@ -139,6 +143,7 @@ class StageRunner:
         self._memory_bytes = memory_bytes
         self._installed: dict[tuple[str, str], dict[str, LoadedStage]] = {}
         self._publishing = threading.Lock()
+        self._told: dict[str, tuple[float, int]] = {}
 
     def install(self, release: LoadedRelease, settings: EngineSettings | None = None) -> Ladder:
         """Load all stages of a release, or none: `BundleRejected` with what and where. Installed, it stays as it is."""
@@ -171,11 +176,21 @@ class StageRunner:
             with np.errstate(all="ignore"):
                 results = stage.predict(effect.questions)
         except Exception as error:  # noqa: BLE001  # an engine may raise anything; the hop goes on without this batch
-            logger.warning("stage %s failed: %s", effect.stage, error)
+            self._tell(effect.stage, error)
             return RunFailed(effect.run, f"{type(error).__name__}: {str(error)[:300]}")
         ms = (time.perf_counter() - started_s) * 1000.0
         spent = self._meter.spent(mark, stage.spec.costs, len(results))
         return Predicted(effect.run, results, ms, spent.joules, spent.energy)
+
+    def _tell(self, stage: str, error: Exception) -> None:
+        """In the log, but not for each question: a broken model would fill the disk with it."""
+        now = time.monotonic()
+        told_at, untold = self._told.get(stage, (-math.inf, 0))
+        if now - told_at < TELL_EVERY_S:
+            self._told[stage] = (told_at, untold + 1)
+            return
+        self._told[stage] = (now, 0)
+        logger.warning("stage %s failed, and %d times since this was told last: %s", stage, untold, error)
 
     def close(self) -> None:
         for task, release in self.installed():

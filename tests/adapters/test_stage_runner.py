@@ -199,6 +199,15 @@ def test_a_model_that_fails_alone_fails(bench: Callable[..., Bench]) -> None:
     assert isinstance(bench(script(fail_on=MARK)).run(question(tensor([MARK, 0.25]))), RunFailed)
 
 
+def test_a_broken_model_does_not_fill_the_log(bench: Callable[..., Bench], caplog: pytest.LogCaptureFixture) -> None:
+    broken = bench(script(fail_every=1))
+    with caplog.at_level("INFO"):
+        for _ in range(200):
+            broken.run(question(tensor([1.0, 0.25])))
+            broken.run(*[question(tensor([1.0, 0.25]))] * 4)
+    assert len(caplog.records) == 1
+
+
 def test_a_model_that_fails_now_and_then_answers_the_next_time(bench: Callable[..., Bench]) -> None:
     moody = bench(script(fail_every=2))
     outcomes = [type(moody.run(question(tensor(SURE)))) for _ in range(4)]
