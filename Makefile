@@ -9,7 +9,7 @@ COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 DEMO   ?= .venv-demo
 
-.PHONY: demo check test lint types protos lock clean services
+.PHONY: demo check test bench lint types protos lock clean services
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/cascade demo
@@ -27,6 +27,10 @@ check: $(READY) lint types
 
 test: $(READY) services lint types
 	$(BIN)/python -m pytest
+
+bench: $(READY) services
+	mkdir -p build
+	$(BIN)/python -m benchmarks.against_handwritten --out build/against_handwritten.json
 
 lint: $(READY)
 	$(BIN)/ruff check .

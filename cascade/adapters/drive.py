@@ -21,6 +21,9 @@ Effect = TypeVar("Effect")
 
 log = logging.getLogger(__name__)
 
+PASSES_A_TURN = 2
+"""What a model said in line is dealt with in the same turn: a look at the sockets in between would cost more."""
+
 TURNS_BEFORE_FLUSH = 4
 """However busy: nothing that waits to be sent with others waits longer than this many turns."""
 
@@ -142,12 +145,15 @@ class Drive(Generic[Event, Effect]):
         self._cancel_timer()
         self._due_at = self.clock()
         inbox = self._inbox
-        for _ in range(len(inbox)):
-            self._take(inbox.popleft())
-        wakes_at, now = self.machine.wakes_at, self.clock()
-        if wakes_at is not None and wakes_at <= now:
-            self._take(self._ticked)
-            wakes_at = self.machine.wakes_at
+        for _ in range(PASSES_A_TURN):
+            for _ in range(len(inbox)):
+                self._take(inbox.popleft())
+            wakes_at, now = self.machine.wakes_at, self.clock()
+            if wakes_at is not None and wakes_at <= now:
+                self._take(self._ticked)
+                wakes_at = self.machine.wakes_at
+            if not inbox:
+                break
         self._unflushed_turns += 1
         busy = bool(inbox) or (wakes_at is not None and wakes_at <= now)
         if not busy or self._unflushed_turns >= TURNS_BEFORE_FLUSH:
