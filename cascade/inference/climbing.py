@@ -92,7 +92,7 @@ class Climbing:
         if answer.prediction is not None:
             waiting.guess = Guess(answer.prediction, answer.label, answer.tier, answer.trail)
         if answer.provisional:
-            if waiting.wants_corrections:
+            if waiting.wants_corrections and not _says_the_same(answer, waiting.given):
                 # The hop above goes on waiting for us: its final answer takes this one's place.
                 self.replying.give(waiting, _with_trail(waiting, answer))
             return
@@ -140,6 +140,11 @@ class Climbing:
         for key, record in self.audits.overdue(now):
             self.uplink.done(key)
             self.out.append(record)
+
+
+def _says_the_same(answer: Answer, given: Answer | None) -> bool:
+    """A hop that is asked again says again what it said."""
+    return given is not None and (answer.prediction, answer.tier) == (given.prediction, given.tier)
 
 
 def _with_trail(waiting: Waiting, answer: Answer) -> Answer:

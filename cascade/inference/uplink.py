@@ -133,9 +133,13 @@ class Uplink:
             self._pauses.cancel(key)
 
     def promised(self, key: Key, now: float) -> None:
-        """The hop above has it and goes on. That hop may die, and others keep the link alive: so it is asked again."""
-        self.succeeded(key)
-        self.pause(key, now + self._spread_s(key, "promised", self.settings.ask_again_most_s))
+        """The hop above has it and goes on. That hop may die while another keeps the link alive, so it is asked again:
+        seldom, and ever more so, because all it costs is for nothing where that hop lives."""
+        self.breaker.succeeded()
+        ask = self._asks.get(key)
+        if ask is not None:
+            longest_s = self.settings.ask_again_most_s * 2.0 ** min(max(0, ask.tries - 1), 10)
+            self.pause(key, now + self._spread_s(key, f"promised {ask.tries}", longest_s))
 
     def pause(self, key: Key, until: float) -> None:
         """Ask again then, and not before."""

@@ -238,3 +238,43 @@ def test_with_the_broker_frozen_the_device_answers_alone(make_site, mosquitto, m
     broker.thaw()
     until(agent.has_link, why="the link comes back")
     until(lambda: ask(path, "cam", {"x": make_sample(UNSURE, SURE)})["tier"] == "fog", why="the gateway answers again")
+
+
+def test_an_application_that_acknowledges_late_empties_the_spool(make_site, make_sample, until):
+    site = make_site()
+    agent = site.agent(stream=SYNCED)
+    asker = Asker(site, agent)
+    asker.connect()
+    asker.ask(make_sample(SURE), 600)
+    asker.listen(until_done=30.0)
+    asker.check()
+    until(lambda: agent.metric("cascade_spool_questions") == 0, why="an empty spool")
+
+
+def test_a_silent_gateway_that_wakes_is_asked_again_though_nobody_asks_anything_new(running, make_sample, until):
+    agent = running.agent(stream=SYNCED)
+    until(agent.has_link, why="agent to gateway")
+    asker = Asker(running, agent)
+    asker.connect()
+    running.cloud_daemon.freeze()
+    asker.ask(make_sample(UNSURE, UNSURE, SURE), 100)
+    asker.listen(for_s=1.0)
+    running.gateway_daemon.freeze()
+    asker.ask(make_sample(UNSURE, UNSURE, SURE), 100)
+    asker.listen(for_s=3.0)
+    running.gateway_daemon.thaw()
+    running.cloud_daemon.thaw()
+    asker.listen(until_done=60.0)
+    asker.check()
+
+
+def test_told_to_stop_under_load_an_agent_stops_at_once_and_in_order(make_site, make_sample):
+    site = make_site()
+    agent = site.agent(stream='durability = "memory"', more='[model]\nthread = "always"')
+    asker = Asker(site, agent)
+    asker.connect()
+    asker.ask(make_sample(SURE), 300)
+    began = time.monotonic()
+    assert agent.stop() == 0
+    assert time.monotonic() - began < 5.0
+    assert "Traceback" not in agent.log

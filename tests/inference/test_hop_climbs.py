@@ -363,3 +363,17 @@ def test_what_had_a_provisional_answer_is_asked_again_when_the_link_comes_back(
     hop.happen(Answered(hop.answer_above(provisional=True)))
     hop.happen(LinkLost("its gateway died"))
     assert the_only(hop.happen(LinkUp()), AskAbove).question.id == "q1"
+
+
+def test_a_hop_that_keeps_saying_the_same_is_asked_ever_more_seldom_and_said_once(bench, make_stage, class_scores):
+    hop = bench(make_stage(), uplink=UplinkSettings(ask_again_most_s=2.0))
+    hop.ask(keep_ms=86_400_000.0)
+    hop.predict(class_scores(1, 0.4))
+    hop.happen(Answered(hop.answer_above(provisional=True)))
+    asked = 0
+    for _ in range(3600):
+        for _ in [effect for effect in hop.tick(1.0) if isinstance(effect, AskAbove)]:
+            asked += 1
+            hop.happen(Answered(hop.answer_above(provisional=True)))
+    assert 5 < asked < 15
+    assert [answer.tier for answer in hop.replies()] == ["fog"]
