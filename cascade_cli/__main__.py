@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from cascade import __version__
-from cascade.errors import CascadeError
+from cascade.adapters.daemon import FAILED, WRONG_SETTINGS
+from cascade.errors import CascadeError, SettingsError
 from cascade_cli import check, demo, release
 
 COMMANDS = {"demo": demo, "check": check, "release": release}
@@ -28,7 +29,7 @@ def main() -> None:
         sys.exit(wanted.run(wanted))
     except CascadeError as error:
         sys.stderr.write(f"cascade: {error}\n")
-        sys.exit(1)
+        sys.exit(WRONG_SETTINGS if isinstance(error, SettingsError) else FAILED)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(wanted: argparse.Namespace) -> int:
     tier, kind = _tier_of(wanted.file)
     settings = read_settings(wanted.file, kind)
+    if isinstance(settings, EdgeSettings) and settings.silent_streams:
+        raise SettingsError(str(wanted.file), settings.silent_streams)
     with tempfile.TemporaryDirectory() as folder:
         runner = stage_runner(Path(folder), settings.engine)
         releases = install_tasks(runner, settings.tasks, tier, str(wanted.file))

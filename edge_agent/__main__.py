@@ -6,11 +6,14 @@ import asyncio
 import sys
 
 from cascade.adapters.daemon import run_daemon
+from cascade.errors import SettingsError
 from edge_agent.agent import EdgeAgent
 from edge_agent.settings import EdgeSettings
 
 
 async def serve(settings: EdgeSettings, told: asyncio.Event, where: str) -> None:
+    if settings.silent_streams:
+        raise SettingsError(where, settings.silent_streams)
     agent = EdgeAgent(settings, where=where)
     try:
         await agent.start()

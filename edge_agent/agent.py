@@ -228,6 +228,7 @@ class EdgeAgent:
             self._journal.append(now, event)
         if isinstance(event, LinkUp):
             self._linked.set()
+            self.answers.publish_again(self.loop.handed_over)
             log.info("the gateway is there")
         elif isinstance(event, LinkLost):
             log.warning("no gateway: %s", event.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Protocol
 
@@ -15,6 +16,9 @@ from edge_agent.settings import StreamTable
 
 log = logging.getLogger(__name__)
 Listener = Callable[[Answer], None]
+
+MOST_UNPUBLISHED = 1024
+"""Final answers that the broker could not take. Of a durable stream the spool has the others as well."""
 
 ASKED_HERE, FROM_SENSOR, BY_SOCKET = "here:", "sensor:", "ask:"
 """How an address begins: a program that uses the agent as a library, a sensor of the settings, the ask socket."""
@@ -37,6 +41,7 @@ class Answers:
         self._out = out
         self._out_is_gone = False
         self._listeners: list[Listener] = []
+        self._unpublished: deque[Answer] = deque(maxlen=MOST_UNPUBLISHED)
         self._first: dict[str, asyncio.Future[Answer]] = {}
         self._final: dict[str, asyncio.Future[Answer]] = {}
         self.socket: AskSocket | None = None
@@ -64,9 +69,24 @@ class Answers:
             return self.socket.deliver(back, answer) or not self.socket.waits_for(back)
         if back.startswith(ASKED_HERE):
             self._tell_here(answer)
-        else:
-            self._by_stream(answer)
-        return True
+            return True
+        if self._where.get(answer.stream) == "mqtt" and self._publisher is not None:
+            return self._publish(self._publisher, answer)
+        return self._print(answer)
+
+    def publish_again(self, handed_over: Callable[[Answer], None]) -> None:
+        """The link is back: what it could not take before."""
+        unpublished, self._unpublished = self._unpublished, deque(maxlen=MOST_UNPUBLISHED)
+        for answer in unpublished:
+            if self._publisher is not None and self._publish(self._publisher, answer):
+                handed_over(answer)
+
+    def _publish(self, publisher: Publisher, answer: Answer) -> bool:
+        if publisher.publish_answers([answer]):
+            return True
+        if not answer.provisional:
+            self._unpublished.append(answer)
+        return False
 
     def _tell_here(self, answer: Answer) -> None:
         future = self._first.get(answer.id)
@@ -81,15 +101,9 @@ class Answers:
             except Exception:
                 log.exception("a listener failed on the answer to %s", answer.id)
 
-    def _by_stream(self, answer: Answer) -> None:
-        if self._where.get(answer.stream) == "mqtt" and self._publisher is not None:
-            self._publisher.publish_answers([answer])
-        else:
-            self._print(answer)
-
-    def _print(self, answer: Answer) -> None:
+    def _print(self, answer: Answer) -> bool:
         if self._out_is_gone:
-            return
+            return False
         try:
             if self._out is None:
                 sys.stdout.write(answer_line(answer).decode())  # a notebook's has no bytes beneath it
@@ -100,3 +114,5 @@ class Answers:
         except (OSError, ValueError) as error:
             self._out_is_gone = True
             log.warning("standard output is gone, answers are not printed any more: %s", error)
+            return False
+        return True

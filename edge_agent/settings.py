@@ -161,6 +161,15 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
             return ()
         return self.ask_socket.streams or tuple(stream.name for stream in self.streams if stream.answers == "asker")
 
+    @property
+    def silent_streams(self) -> list[str]:
+        """Those that nobody but a program with the agent in it can ask: of a daemon, a mistake each."""
+        return [
+            f"streams[{index}].sensor: is missing, expected one, or the stream among those of [ask_socket]"
+            for index, stream in enumerate(self.streams)
+            if stream.sensor is None and stream.name not in self.asked_streams
+        ]
+
     def _stream_mistakes(self, stream: StreamTable) -> list[str]:
         wrong = []
         by_socket = stream.name in self.asked_streams
@@ -177,6 +186,4 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
             wrong.append(f'watch.wakes: found "{woken}", expected another stream, which has a sensor')
         if stream.watch is not None and stream.sensor is None:
             wrong.append("watch: is there without a sensor, whose samples it would watch")
-        if stream.sensor is None and not by_socket:
-            wrong.append("sensor: is missing, expected one, or the stream among those of [ask_socket]")
         return wrong

@@ -25,7 +25,7 @@ from cascade.adapters.stage_inputs import InputReader, stacked
 from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
-from cascade.inference.outputs import UNREADABLE, UnreadableOutput, read_outputs
+from cascade.inference.outputs import UnreadableOutput, read_outputs
 from cascade.messages import Prediction, Question
 from cascade.release.bundle import StageSpec
 from cascade.release.compatibility import MachineFacts, misfits
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 Result = Prediction | BadSample
 
-GIVE_UP_AFTER = 3
-"""A batch that fails is run again one by one. If the first so many fail alone as well, it is the model, no sample."""
 
 TELL_EVERY_S = 60.0
 """A model that fails is in the log so often at most. Each failure is counted."""
@@ -88,34 +86,13 @@ class LoadedStage:
         ]
 
     def _predict_batch(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
+        """A batch that fails, fails whole: the hop tries its questions one by one."""
         try:
             return self._run(arrays, samples)
-        except UnreadableOutput:
-            raise
-        except Exception as error:  # an engine may raise anything; which sample it was is found out below
-            if samples == 1:
-                if isinstance(error, BadInput):
-                    return [BadSample(str(error))]
+        except BadInput as error:
+            if samples > 1:
                 raise
-            logger.debug("stage %s failed on a batch of %d, now one by one: %s", self.spec.name, samples, error)
-            return self._one_by_one(arrays, samples)
-
-    def _one_by_one(self, arrays: Mapping[str, Array], samples: int) -> list[Result]:
-        """So that one sample on which the model fails takes no other with it: that one gets a prediction which no gate
-        can read, and climbs."""
-        results: list[Result] = []
-        failures = 0
-        for at in range(samples):
-            try:
-                results += self._run(_part(arrays, at, 1), 1)
-            except BadInput as error:
-                results.append(BadSample(str(error)))
-            except Exception:  # as above; counted, so that a broken model is not asked 64 times
-                failures += 1
-                if failures == at + 1 >= min(GIVE_UP_AFTER, samples):
-                    raise
-                results.append(UNREADABLE[self.spec.output.kind])
-        return results
+            return [BadSample(str(error))]
 
     def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
         with self._one_at_a_time:  # a watch looks on the loop's thread while batches run in the models' thread

@@ -73,7 +73,10 @@ class Climbing:
         key = answer.key
         if key in self.audits:
             self.out.append(self.audits.settle(answer))
-            self.uplink.succeeded(key)
+            if answer.outcome is Outcome.REFUSED and answer.reason == "overloaded":
+                self.uplink.refused(key, now)
+            else:
+                self.uplink.succeeded(key)
             self.uplink.done(key)
             return
         waiting = self.room.get(key)

@@ -83,7 +83,9 @@ class Watch:
     def __init__(self, settings: WatchSettings) -> None:
         self.settings = settings
         self.dropped = 0
-        self._samples: deque[Any] = deque(maxlen=settings.window + settings.pre_roll)
+        self._whole = settings.window + settings.pre_roll
+        """Nothing is looked at before so much is there: each question has the same number of samples."""
+        self._samples: deque[Any] = deque(maxlen=self._whole)
         self._fresh = 0
         """Samples since the last look."""
         self._in_a_row = 0
@@ -112,7 +114,7 @@ class Watch:
 
     def _look(self, now: float, effects: list[WatchEffect]) -> None:
         settings = self.settings
-        if self._looking is not None or self._fresh < settings.step or len(self._samples) < settings.window:
+        if self._looking is not None or self._fresh < settings.step or len(self._samples) < self._whole:
             return
         self._fresh = 0
         samples = tuple(self._samples)

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cascade.adapters.backends.backend import EngineSettings
 from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedRelease, open_release, write_bundle, write_release
-from cascade.adapters.stage_runner import GIVE_UP_AFTER, LoadedStage, StageRunner
+from cascade.adapters.stage_runner import LoadedStage, StageRunner
 from cascade.errors import BundleRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
@@ -180,19 +180,12 @@ def test_an_unreadable_output_stays_a_prediction_for_the_gate_to_see(bench: Call
     assert not spoiled.readable()
 
 
-def test_a_sample_on_which_the_model_fails_takes_no_other_with_it(bench: Callable[..., Bench]) -> None:
-    first, poison, last = bench(script(fail_on=MARK)).ask(SURE, [MARK, 0.25], UNSURE)
-    assert (first, last) == (scores(*SURE), scores(*UNSURE))
-    assert isinstance(poison, ClassScores)
-    assert not poison.readable()
-
-
-def test_a_model_that_fails_on_everything_is_not_asked_for_each(bench: Callable[..., Bench]) -> None:
-    broken = bench(script(fail_every=1))
-    failed = broken.run(*(question(tensor(SURE)) for _ in range(64)))
-    assert isinstance(failed, RunFailed)
-    assert failed.run == 7
-    assert f"call {1 + GIVE_UP_AFTER} fails" in failed.reason
+def test_a_batch_that_fails_fails_whole_and_the_hop_tries_its_questions_alone(bench: Callable[..., Bench]) -> None:
+    poisoned = bench(script(fail_on=MARK))
+    samples = [tensor(SURE), tensor([MARK, 0.25]), tensor(UNSURE)]
+    assert isinstance(poisoned.run(*[question(sample) for sample in samples]), RunFailed)
+    outcomes = [type(poisoned.run(question(sample))) for sample in samples]
+    assert outcomes == [Predicted, RunFailed, Predicted]
 
 
 def test_a_model_that_fails_alone_fails(bench: Callable[..., Bench]) -> None:

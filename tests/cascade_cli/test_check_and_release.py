@@ -62,7 +62,7 @@ def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
     model = tmp_path / "release/edge/model.json"
     model.write_bytes(model.read_bytes().replace(b"echo", b"ecHo"))
     (tmp_path / "edge.toml").write_text(EDGE)
-    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 1
+    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 2
     assert "tasks[0].release: " in capsys.readouterr().err
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
 )
 def test_what_is_wrong_with_a_file_is_said(text, said, tmp_path, monkeypatch, capsys):
     (tmp_path / "settings.toml").write_text(text)
-    assert cascade("check", tmp_path / "settings.toml", monkeypatch=monkeypatch) == 1
+    assert cascade("check", tmp_path / "settings.toml", monkeypatch=monkeypatch) == 2
     assert said in capsys.readouterr().err
 
 

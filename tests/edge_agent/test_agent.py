@@ -31,6 +31,7 @@ from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer, Outcome
 from cascade.metrics import NOT_ASKED, NOTHING_THERE
 from edge_agent import BlockingEdgeAgent, EdgeAgent
+from edge_agent.answers import Answers
 from edge_agent.settings import EdgeSettings
 
 SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
@@ -402,3 +403,43 @@ async def test_a_sensor_goes_on_however_long_the_link_is_dead(cascade, durabilit
             while len({json.loads(line)["id"] for line in out.getvalue().splitlines()}) < 60:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert {json.loads(line)["outcome"] for line in out.getvalue().splitlines()} == {"answered"}
+
+
+class Broker:
+    """Publishes, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.published: list[Answer] = []
+
+    def publish_answers(self, answers: Any) -> bool:
+        if self.there:
+            self.published += answers
+        return self.there
+
+
+def test_what_the_broker_could_not_take_is_published_when_it_is_back(tmp_path):
+    streams = Cascade(tmp_path).settings(above={"host": "nowhere"}, stream={"answers": "mqtt"}).streams
+    broker, handed_over = Broker(), []
+    answers = Answers(streams, broker)
+    final = Answer(
+        id="q1", device="barn.cam1", digest=b"", stream="cam", sequence=1, task="task", release="r",
+        outcome=Outcome.ANSWERED, reason="sure",
+    )  # fmt: skip
+    assert not answers.hand_over("sensor:cam", final)
+    answers.publish_again(handed_over.append)
+    assert handed_over == []
+    broker.there = True
+    answers.publish_again(handed_over.append)
+    assert handed_over == broker.published == [final]
+
+
+def test_a_closed_standard_output_is_no_handing_over(tmp_path):
+    out = io.BytesIO()
+    answers = Answers(Cascade(tmp_path).settings().streams, None, out)
+    out.close()
+    final = Answer(
+        id="q1", device="barn.cam1", digest=b"", stream="cam", sequence=1, task="task", release="r",
+        outcome=Outcome.ANSWERED, reason="sure",
+    )  # fmt: skip
+    assert not answers.hand_over("sensor:cam", final)

@@ -131,7 +131,6 @@ def test_minutes_of_a_budget_become_seconds_of_the_uplink(tmp_path: Path) -> Non
         ('path = "digits.npz"', 'pth = "digits.npz"', "streams[0].sensor.pth: "),
         ("sensor = ", "answers = 'mqtt'\nsensor = ", "streams[0].answers: "),
         ("sensor = ", "answers = 'asker'\nsensor = ", "streams[0].answers: "),
-        ('sensor = { kind = "replay", path = "digits.npz" }', "", "streams[0].sensor: "),
         ('"replay", path = "digits.npz"', '"command", argv = ["x"]', "streams[0].sensor.shape: "),
         ('"replay", path = "digits.npz"', '"command", argv = []', "streams[0].sensor.argv: "),
     ],
@@ -171,3 +170,11 @@ def test_the_port_is_the_usual_one_with_or_without_encryption(more: str, port: i
     above = read_settings(tmp_path / "edge.toml", EdgeSettings).above
     assert above is not None
     assert above.mqtt_settings("barn.cam1").port == port
+
+
+def test_a_stream_that_nobody_asks_is_for_a_program_with_the_agent_in_it(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    path = tmp_path / "edge.toml"
+    path.write_text(ALONE.replace('sensor = { kind = "replay", path = "digits.npz" }', ""))
+    settings = read_settings(path, EdgeSettings)
+    assert [mistake.split(":")[0] for mistake in settings.silent_streams] == ["streams[0].sensor"]

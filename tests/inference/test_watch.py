@@ -26,9 +26,9 @@ def test_windows_overlap_by_their_step():
 
 def test_what_came_just_before_goes_along():
     watch = Watch(WatchSettings(pre_roll=2, looks=True))
-    look(watch, "a", False)
-    look(watch, "b", False)
-    assert look(watch, "c", True) == [Ask(("a", "b", "c"))]
+    assert feed(watch, "ab") == []
+    look(watch, "c", False)
+    assert look(watch, "d", True) == [Ask(("b", "c", "d"))]
 
 
 def test_it_asks_when_it_was_told_so_often_enough_in_a_row():
