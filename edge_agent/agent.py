@@ -240,7 +240,7 @@ class EdgeAgent:
         if watch is None or watch.wake_task is None:
             return None
         ladder = next(release.ladder for release in self._releases if release.manifest.task == watch.wake_task)
-        return Waker(ladder, self._runner)
+        return Waker(ladder, self._runner, self.loop.shell.call_from_thread)
 
     def _hop_settings(self, folder: Path) -> HopSettings:
         settings = self.settings

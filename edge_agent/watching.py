@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from cascade.adapters.hop_shell import StageEngine
+from cascade.adapters.hop_shell import INLINE_MOST_MS, StageEngine
+from cascade.adapters.slow_models import SlowModels
 from cascade.errors import BadInput
 from cascade.inference.effects import RunStage
-from cascade.inference.events import BadSample, Predicted
+from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.gate import Gate
 from cascade.inference.watch import (
     Ask,
@@ -37,29 +38,52 @@ from edge_agent.sensors.sensor import Array, Sample
 from edge_agent.settings import StreamTable, WatchTable
 
 log = logging.getLogger(__name__)
+CLOSED_WITHIN_S = 2.0
 RETRY_S = 5.0
 """After a sensor broke: when it is started again."""
 
 
 class Waker:
-    """The model that looks before there is a question: the first stage of a task's ladder, with its gate."""
+    """The model that looks before there is a question: the first stage of a task's ladder, with its gate.
 
-    def __init__(self, ladder: Ladder, engine: StageEngine) -> None:
+    In line while it is quick, and in a thread of its own from the first time that it was not: samples gather meanwhile.
+    """
+
+    def __init__(self, ladder: Ladder, engine: StageEngine, call_from_thread: Callable[[Callable[[], None]], None]):
         self._ladder, self._engine = ladder, engine
         self._stage = ladder.stages[0]
         self._gate = Gate(self._stage)
+        self._told: Callable[[bool], None] = lambda something: None
+        self._call_from_thread = call_from_thread
+        self._slow_models = SlowModels(engine.run, self._ran)
+        self._slow = False
 
-    def sees_something(self, payload: Payload) -> bool:
-        """What the gate answers is something. What can't be read is not: a question about it would say no more."""
+    def look(self, payload: Payload, told: Callable[[bool], None]) -> None:
+        """`told` hears whether there is something, on the loop's thread. One look at a time."""
         question = Question(
             id="", device="", stream="", sequence=0, task=self._ladder.task, release=self._ladder.release,
             payload=payload, ms_left=0.0,
         )  # fmt: skip
         wanted = RunStage(0, self._ladder.task, self._ladder.release, self._stage.name, (question,))
-        ran = self._engine.run(wanted)
-        if not isinstance(ran, Predicted) or isinstance(ran.results[0], BadSample):
+        if self._slow:
+            self._told = told
+            self._slow_models.submit(wanted)
+            return
+        outcome = self._engine.run(wanted)
+        self._slow = isinstance(outcome, Predicted) and outcome.ms > INLINE_MOST_MS
+        told(self._saw_something(outcome))
+
+    async def close(self) -> None:
+        await self._slow_models.close(CLOSED_WITHIN_S)
+
+    def _ran(self, outcome: Predicted | RunFailed) -> None:
+        self._call_from_thread(lambda: self._told(self._saw_something(outcome)))
+
+    def _saw_something(self, outcome: Predicted | RunFailed) -> bool:
+        """What the gate answers is something. What can't be read is not: a question about it would say no more."""
+        if not isinstance(outcome, Predicted) or isinstance(outcome.results[0], BadSample):
             return False
-        return self._gate.decide(ran.results[0]).verdict is Verdict.ANSWER
+        return self._gate.decide(outcome.results[0]).verdict is Verdict.ANSWER
 
 
 class SensorWatch:
@@ -95,6 +119,8 @@ class SensorWatch:
         if self._switching is not None:
             await asyncio.wait([self._switching])
         await self._switch_off()
+        if self._waker is not None:
+            await self._waker.close()
 
     async def ended(self) -> None:
         """When the sensor has nothing more to give; at once if it is switched off."""
@@ -155,13 +181,25 @@ class SensorWatch:
     def _perform(self, effect: WatchEffect) -> None:
         match effect:
             case Look(samples):
-                self._take(Looked(self._waker is None or self._waker.sees_something(self._payload(samples))))
+                self._look(samples)
             case Ask(samples):
                 self._ask(samples)
             case SensorOn(stream):
                 self._others[stream].switch(True)
             case SensorOff(stream):
                 self._others[stream].switch(False)
+
+    def _look(self, samples: tuple[Sample, ...]) -> None:
+        try:
+            payload = self._payload(samples)
+        except BadInput as error:
+            self._tell(error)
+            self._take(Looked(False))
+            return
+        if self._waker is None:
+            self._take(Looked(True))
+        else:
+            self._waker.look(payload, lambda something: self._take(Looked(something)))
 
     def _ask(self, samples: tuple[Sample, ...]) -> None:
         name = self.stream.name
@@ -184,7 +222,10 @@ class SensorWatch:
     def _payload(self, samples: tuple[Sample, ...]) -> Payload:
         if len(samples) == 1:
             return payload_of(_named(samples[0].tensors, self._names), self._names)
-        joined = {name: np.concatenate([each.tensors[name] for each in samples]) for name in samples[0].tensors}
+        try:
+            joined = {name: np.concatenate([each.tensors[name] for each in samples]) for name in samples[0].tensors}
+        except ValueError as error:
+            raise BadInput(f"the samples of a window don't fit together: {error}") from error
         return payload_of(_named(joined, self._names), self._names)
 
     def _arrange_waking(self, now: float) -> None:

@@ -144,5 +144,5 @@ def _pillow() -> Any:
         return import_module("PIL.Image")
     except ImportError as error:
         raise MissingDependency(
-            "PNG and JPEG images want Pillow (pip install pillow); PGM and PPM are read without"
+            "PNG and JPEG images want Pillow (pip install 'cascade-runtime[images]'); PGM and PPM are read without"
         ) from error

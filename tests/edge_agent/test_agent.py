@@ -229,12 +229,14 @@ async def test_a_sensor_asks_and_its_answers_are_lines_of_json(cascade, tmp_path
     assert {line["outcome"] for line in lines} == {"answered"}
 
 
+@pytest.mark.parametrize("delay_ms", [0, 15], ids=["a quick model", "a slow model"])
 @pytest.mark.parametrize(("seen", "asked", "woken"), [((0.98, 0.02), 0, False), (SURE, 3, True)])
-async def test_a_cheap_sensor_wakes_an_expensive_one(cascade, tmp_path, seen, asked, woken):
+async def test_a_cheap_sensor_wakes_an_expensive_one(cascade, tmp_path, seen, asked, woken, delay_ms):
+    write_scripted_release(cascade.release, drop=("no",), faults={"edge": {"delay_ms": delay_ms}})
     np.savez(tmp_path / "cheap.npz", x=np.stack([scripted_sample(seen, SURE, SURE)] * 3))
     np.savez(tmp_path / "camera.npz", x=np.stack([scripted_sample(SURE, SURE, SURE)]))
     cheap = {
-        "name": "cheap", "sensor": {"kind": "replay", "path": str(tmp_path / "cheap.npz"), "rate_hz": 200},
+        "name": "cheap", "sensor": {"kind": "replay", "path": str(tmp_path / "cheap.npz"), "rate_hz": 20},
         "watch": {"wake_task": "task", "wakes": "camera", "awake_s": 5},
     }  # fmt: skip
     camera = {"name": "camera", "sensor": {"kind": "replay", "path": str(tmp_path / "camera.npz")}}
