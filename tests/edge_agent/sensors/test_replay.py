@@ -164,6 +164,15 @@ async def test_a_folder_of_images_is_replayed_in_the_order_of_names(tmp_path: Pa
     assert two.reference == "cat/2.pgm"
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+async def test_other_images_are_read_with_pillow(tmp_path: Path, ending: str) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.fromarray(np.full((4, 6, 3), 128, np.uint8)).save(tmp_path / f"1.{ending}")
+    (sample,) = await replayed(tmp_path)
+    assert sample.tensors["input"].shape == (4, 6, 3)
+    assert abs(sample.tensors["input"].astype(int) - 128).max() <= 2
+
+
 def test_sixteen_bits_of_an_image_are_big_endian(tmp_path: Path) -> None:
     (tmp_path / "a.pgm").write_bytes(b"P5 2 1 65535\n\x01\x00\x00\x02")
     assert read_image(tmp_path / "a.pgm").tolist() == [[256, 2]]
