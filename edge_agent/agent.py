@@ -93,7 +93,9 @@ class EdgeAgent:
             observers=(self.tally, self),
             model_thread=settings.model.thread,
             max_question_bytes=settings.limits.max_question_bytes,
+            printer=self.answers.printer,
         )
+        self.answers.printed = self.loop.printed
         self._exporter = self._new_exporter()
         self._socket: AskSocket | None = None
         self._watches: list[SensorWatch] = []
@@ -146,7 +148,7 @@ class EdgeAgent:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self.loop.close()
+        await self.loop.close(self.answers.printer.close)
         self._over = True
         self.answers.give_up(LinkError(OVER))
         if self._exporter is not None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Protocol
 
-from cascade.adapters.answer_json import answer_line
 from cascade.messages import Answer
 from edge_agent.ask_socket import AskSocket
+from edge_agent.printing import Printer
 from edge_agent.settings import StreamTable
 
 log = logging.getLogger(__name__)
@@ -31,15 +30,16 @@ class Publisher(Protocol):
 
 
 class Answers:
-    """Hands each answer over once. A program that raises, or a pipe that is closed, harms no other."""
+    """Hands each answer over once. A program that raises, or a pipe that nobody reads, harms no other."""
 
     def __init__(
-        self, streams: Sequence[StreamTable], publisher: Publisher | None, out: BinaryIO | None = None
+        self, streams: Sequence[StreamTable], publisher: Publisher | None, printed_on: BinaryIO | None = None
     ) -> None:
         self._where = {stream.name: stream.answers for stream in streams}
         self._publisher = publisher
-        self._out = out
-        self._out_is_gone = False
+        self.printer = Printer(printed_on, lambda answer: self.printed(answer))
+        self.printed: Callable[[Answer], None] = lambda answer: None
+        """Told of each line that was printed, on the printer's thread."""
         self._listeners: list[Listener] = []
         self._unpublished: deque[Answer] = deque(maxlen=MOST_UNPUBLISHED)
         self._first: dict[str, asyncio.Future[Answer]] = {}
@@ -72,7 +72,8 @@ class Answers:
             return True
         if self._where.get(answer.stream) == "mqtt" and self._publisher is not None:
             return self._publish(self._publisher, answer)
-        return self._print(answer)
+        self.printer.print(answer)
+        return False  # `printed` says when
 
     def publish_again(self, handed_over: Callable[[Answer], None]) -> None:
         """The link is back: what it could not take before."""
@@ -100,19 +101,3 @@ class Answers:
                 listener(answer)
             except Exception:
                 log.exception("a listener failed on the answer to %s", answer.id)
-
-    def _print(self, answer: Answer) -> bool:
-        if self._out_is_gone:
-            return False
-        try:
-            if self._out is None:
-                sys.stdout.write(answer_line(answer).decode())  # a notebook's has no bytes beneath it
-                sys.stdout.flush()
-            else:
-                self._out.write(answer_line(answer))
-                self._out.flush()
-        except (OSError, ValueError) as error:
-            self._out_is_gone = True
-            log.warning("standard output is gone, answers are not printed any more: %s", error)
-            return False
-        return True

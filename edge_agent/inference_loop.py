@@ -21,6 +21,7 @@ from cascade.inference.hop import Hop
 from cascade.messages import Answer, Payload, Question, payload_digest
 from cascade.release.ladder import Ladder
 from cascade.wire.content import compressed
+from edge_agent.printing import Printer
 from edge_agent.settings import StreamTable
 from edge_agent.spool import Spool
 from edge_agent.spool_rows import Restored
@@ -71,11 +72,14 @@ class InferenceLoop:
         observers: tuple[Observer, ...] = (),
         model_thread: ModelThread = "auto",
         max_question_bytes: int = 256 * 1024,
+        printer: Printer | None = None,
     ) -> None:
+        """Where answers pile up on the `printer`, sensors are held back."""
         self.device = device
         self.streams = {table.name: Stream(table) for table in streams}
         self.max_question_bytes = max_question_bytes
         self._hand_over = hand_over
+        self._printer = printer
         self._releases: dict[str, str] = {}
         self._life = secrets.token_hex(5)
         """Ids must differ from those of every earlier life: a device has no clock to tell them apart by."""
@@ -114,8 +118,10 @@ class InferenceLoop:
         await self.shell.start()
         self._take_from_spool()
 
-    async def close(self) -> None:
+    async def close(self, hand_over_the_rest: Callable[[], None] = lambda: None) -> None:
+        """The spool is closed last: what is handed over meanwhile it can still forget."""
         await self.shell.stop()
+        await asyncio.to_thread(hand_over_the_rest)
         if self.spool is not None:
             self.spool.close()
 
@@ -190,10 +196,7 @@ class InferenceLoop:
             self._accept(event.key.id, event.durable)
         elif isinstance(event, LinkUp):
             self._take_from_spool()
-        if not self._roomy.is_set() and not self._crowded():
-            self._roomy.set()
-        if self._idle is not None:
-            self._note_idle()
+        self._note_room()
 
     def _reply(self, effect: Reply) -> None:
         self._accept(effect.answer.id, False)  # an answer that came before the disk did
@@ -217,7 +220,21 @@ class InferenceLoop:
             await self._roomy.wait()
 
     def _crowded(self) -> bool:
-        return self.shell.hop.room.crowded(self.shell.drive.behind)
+        unread = self._printer is not None and self._printer.crowded
+        return unread or self.shell.hop.room.crowded(self.shell.drive.behind)
+
+    def printed(self, answer: Answer) -> None:
+        """As `handed_over`, from any thread."""
+        if self.spool is not None and not answer.provisional and (answer.repeated or self._may_be_on_disk(answer)):
+            self.spool.forget(answer.key)
+        if not self._roomy.is_set() or self._idle is not None:
+            self.shell.call_from_thread(self._note_room)
+
+    def _note_room(self) -> None:
+        if not self._roomy.is_set() and not self._crowded():
+            self._roomy.set()
+        if self._idle is not None:
+            self._note_idle()
 
     async def idle(self) -> None:
         """Wait until nothing is open. Bounded by the deadlines and patience of what is."""
@@ -226,7 +243,10 @@ class InferenceLoop:
         await self._idle
 
     def _note_idle(self) -> None:
-        quiet = len(self.shell.hop.room) == 0 and (self.spool is None or self.spool.readings.waiting == 0)
+        unread = self._printer is not None and not self._printer.finished
+        quiet = (
+            not unread and len(self.shell.hop.room) == 0 and (self.spool is None or self.spool.readings.waiting == 0)
+        )
         if self._idle is not None and not self._idle.done() and quiet:
             self._idle.set_result(None)
 

@@ -67,6 +67,8 @@ class Uplink:
         self._timeouts = Alarms()
         self._pauses = Alarms()
         self._retries = RETRIES_SAVED
+        self._probe: Key | None = None
+        """The one that is asked to see whether the breaker may close: those asked before it was open prove nothing."""
         self._overhead_bytes = float(OVERHEAD_BYTES)
 
     def blocked(self, now: float) -> str:
@@ -158,7 +160,8 @@ class Uplink:
         """Asks that failed because no answer came. Those still wanted are asked again after a pause."""
         failed = [key for key in self._timeouts.due(now) if key in self._in_flight]
         for key in failed:
-            self.breaker.failed(now)
+            if self.breaker.circuit is not Circuit.PROBING or key == self._probe:
+                self.breaker.failed(now)
             self.pause(key, now + self._pause_s(key, self._asks[key].tries))
         return failed
 
@@ -206,6 +209,8 @@ class Uplink:
         ask.tries += 1
         if ask.tries == 1:
             self._retries = min(RETRIES_SAVED, self._retries + self.settings.retry_share)
+        if self.breaker.circuit is Circuit.PROBING:
+            self._probe = key
         self._in_flight[key] = ask
         self._spend(ask.estimate_bytes)
 

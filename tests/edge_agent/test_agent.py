@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from cascade.adapters.settings_file import settings_from
 from cascade.adapters.stage_runner import StageRunner
 from cascade.adapters.transports.memory import MemoryExchange
 from cascade.books import books
-from cascade.errors import BadInput, LinkError, SettingsError, StorageError
+from cascade.errors import BadInput, LinkError, SettingsError
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -251,73 +252,22 @@ async def test_a_cheap_sensor_wakes_an_expensive_one(cascade, tmp_path, seen, as
 
 
 class Out(io.BytesIO):
-    """Standard output, and whoever waits for something on it."""
+    """Standard output, and whoever waits for something on it. Written by a thread of the agent's."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._more = asyncio.Event()
+        self._loop, self._more = asyncio.get_running_loop(), asyncio.Event()
 
     def write(self, data: Any) -> int:
-        self._more.set()
-        return super().write(data)
+        written = super().write(data)
+        self._loop.call_soon_threadsafe(self._more.set)
+        return written
 
     async def has(self, what: bytes) -> None:
         async with asyncio.timeout(10):
             while what not in self.getvalue():
                 self._more.clear()
                 await self._more.wait()
-
-
-async def test_a_sensor_that_breaks_is_started_again_and_nobody_else_is_disturbed(cascade, tmp_path, monkeypatch):
-    monkeypatch.setattr("edge_agent.watching.RETRY_S", 0.01)
-    monkeypatch.setattr("edge_agent.watching.np.concatenate", _failing_once(np.concatenate))
-    np.savez(tmp_path / "halves.npz", x=np.stack([scripted_sample(SURE, SURE, SURE)[:3]] * 2))
-    out = Out()
-    sensor = {"kind": "replay", "path": str(tmp_path / "halves.npz")}
-    async with cascade.agent({"sensor": sensor, "watch": {"window": 2}}, out) as agent:
-        await out.has(b'"answered"')
-        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
-
-
-def _failing_once(works: Any) -> Any:
-    failures = iter([KeyError("a bug in a sensor's tensors")])
-
-    def call(*args: Any) -> Any:
-        for failure in failures:
-            raise failure
-        return works(*args)
-
-    return call
-
-
-async def test_a_device_with_several_streams_wants_to_know_which(cascade):
-    streams = [{"name": name, "task": "task", "durability": "memory", "sensor": IDLE} for name in ("left", "right")]
-    async with cascade.agent(streams=streams) as agent:
-        with pytest.raises(BadInput, match="which stream"):
-            await agent.ask(scripted_sample(SURE, SURE, SURE))
-        assert (await agent.ask(scripted_sample(SURE, SURE, SURE), stream="right")).stream == "right"
-
-
-async def test_who_still_waits_when_the_agent_stops_is_told(cascade):
-    async with cascade.agent({"keep_asking_s": 60}) as agent:
-        await linked(agent)
-        cascade.site.cut()
-        asking = asyncio.create_task(agent.ask(scripted_sample(UNSURE, SURE, SURE), final=True))
-        await asyncio.sleep(0)
-    with pytest.raises(LinkError, match="the agent has stopped"):
-        await asking
-    with pytest.raises(LinkError, match="the agent has stopped"):
-        await agent.ask(scripted_sample(SURE, SURE, SURE))
-
-
-async def test_an_agent_that_can_not_start_leaves_nothing_open(cascade):
-    durable = {"durability": "batched"}
-    async with cascade.agent(durable):
-        with pytest.raises(StorageError, match="another agent"):
-            async with cascade.agent(durable):
-                pass
-    async with cascade.agent(durable) as agent:
-        assert (await agent.ask(scripted_sample(SURE, SURE, SURE))).label == "yes"
 
 
 async def test_its_books_balance(cascade):
@@ -436,12 +386,50 @@ def test_what_the_broker_could_not_take_is_published_when_it_is_back(tmp_path):
     assert handed_over == broker.published == [final]
 
 
-def test_a_closed_standard_output_is_no_handing_over(tmp_path):
-    out = io.BytesIO()
-    answers = Answers(Cascade(tmp_path).settings().streams, None, out)
-    out.close()
+def test_a_line_is_handed_over_when_it_is_printed_and_a_closed_output_prints_nothing(tmp_path):
+    streams = Cascade(tmp_path).settings().streams
     final = Answer(
         id="q1", device="barn.cam1", digest=b"", stream="cam", sequence=1, task="task", release="r",
         outcome=Outcome.ANSWERED, reason="sure",
     )  # fmt: skip
-    assert not answers.hand_over("sensor:cam", final)
+    for closed in (False, True):
+        out, printed = io.BytesIO(), []
+        answers = Answers(streams, None, out)
+        answers.printed = printed.append
+        if closed:
+            out.close()
+        assert not answers.hand_over("sensor:cam", final)
+        answers.printer.close()
+        assert printed == ([] if closed else [final])
+
+
+async def test_a_reader_that_stops_reading_stops_nobody(cascade, tmp_path):
+    """The sensor is held back; programs that ask are answered."""
+    reading, writing = os.pipe()
+    np.savez(tmp_path / "samples.npz", x=np.stack([scripted_sample(SURE, SURE, SURE)]))
+    sensor = {"kind": "replay", "path": str(tmp_path / "samples.npz"), "repeat": True}
+    streams = [
+        {"name": "flood", "task": "task", "durability": "memory", "sensor": sensor},
+        {"name": "cam", "task": "task", "durability": "memory"},
+    ]
+    with os.fdopen(writing, "wb", buffering=0) as out:
+        agent = cascade.agent(out=out, streams=streams)
+        async with agent:
+            async with asyncio.timeout(10):
+                while not agent.answers.printer.crowded:  # noqa: ASYNC110 - nobody tells when
+                    await asyncio.sleep(0.01)
+                answer = await agent.ask(scripted_sample(SURE, SURE, SURE), stream="cam")
+            asked = agent.loop.streams["flood"].sequence
+            assert answer.label == "yes"
+            assert asked < 3000
+            os.set_blocking(reading, False)
+            while await asyncio.to_thread(_drained, reading):
+                pass
+    os.close(reading)
+
+
+def _drained(reading: int) -> bool:
+    try:
+        return bool(os.read(reading, 1 << 16))
+    except BlockingIOError:
+        return False
