@@ -287,3 +287,35 @@ class Answer(Word, frozen=True, gc=False, kw_only=True):
     @property
     def key(self) -> Key:
         return Key(self.device, self.id, self.digest)
+
+
+def answer_to(
+    question: Question,
+    outcome: Outcome,
+    reason: str,
+    *,
+    guess: Prediction | None = None,
+    label: str = "",
+    tier: str = "",
+    provisional: bool = False,
+    retry_ms: float | None = None,
+    trail: tuple[Step, ...] = (),
+) -> Answer:
+    """An answer that carries its question's names."""
+    return Answer(
+        id=question.id,
+        device=question.device,
+        digest=question.digest,
+        stream=question.stream,
+        sequence=question.sequence,
+        task=question.task,
+        release=question.release,
+        outcome=outcome,
+        reason=reason,
+        prediction=guess,
+        label=label,
+        tier=tier,
+        provisional=provisional,
+        retry_ms=retry_ms,
+        trail=trail,
+    )

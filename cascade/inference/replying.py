@@ -8,7 +8,7 @@ from cascade.inference.audit import Audit, Audits
 from cascade.inference.effects import Effect, Keep, Park, RecordDecision, RecordUndecided, Remember, Reply
 from cascade.inference.events import Asked, Durability, Evicted
 from cascade.inference.uplink import Uplink
-from cascade.inference.waiting import Waiting, WaitingRoom, refusal
+from cascade.inference.waiting import Waiting, WaitingRoom
 from cascade.messages import (
     LOWEST_PRIORITY,
     Answer,
@@ -18,6 +18,7 @@ from cascade.messages import (
     Question,
     Verdict,
     Word,
+    answer_to,
 )
 
 
@@ -91,7 +92,7 @@ class Replying:
     def turn_away(self, question: Question, back: str, reason: str, *, retry_ms: float | None = None) -> None:
         outcome = Outcome.EXPIRED if reason == "too_late" else Outcome.REFUSED
         self.out.append(RecordUndecided(question, outcome, reason))
-        self.out.append(Reply(back, refusal(question, reason, retry_ms, outcome)))
+        self.out.append(Reply(back, answer_to(question, outcome, reason, retry_ms=retry_ms)))
 
     def decide(self, waiting: Waiting, decision: Decision, stage: str) -> None:
         """Count what this hop decided, the first time only: what is tried again is still one question."""

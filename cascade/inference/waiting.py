@@ -19,6 +19,7 @@ from cascade.messages import (
     Question,
     Step,
     Word,
+    answer_to,
 )
 
 
@@ -131,44 +132,24 @@ class Waiting:
 
     def answer(self, outcome: Outcome, reason: str, *, provisional: bool = False) -> Answer:
         """An answer of this hop, with its best guess: of a question that is dropped, expired or refused too."""
-        question, guess = self.question, self.guess
-        return Answer(
-            id=question.id,
-            device=question.device,
-            digest=question.digest,
-            stream=question.stream,
-            sequence=question.sequence,
-            task=question.task,
-            release=question.release,
-            outcome=outcome,
-            reason=reason,
-            prediction=guess.prediction if guess else None,
-            label=guess.label if guess else "",
-            tier=guess.tier if guess else "",
+        guess, trail = self.guess, self.trail()
+        if guess is None:
+            return answer_to(self.question, outcome, reason, provisional=provisional, trail=trail)
+        return answer_to(
+            self.question,
+            outcome,
+            reason,
+            guess=guess.prediction,
+            label=guess.label,
+            tier=guess.tier,
             provisional=provisional,
-            trail=self.trail() + (guess.steps_above if guess else ()),
+            trail=trail + guess.steps_above,
         )
 
     def trail(self) -> tuple[Step, ...]:
         if self.uplink_bytes and self.steps:
             self.steps[-1] = msgspec.structs.replace(self.steps[-1], bytes_up=self.uplink_bytes)
         return tuple(self.steps)
-
-
-def refusal(question: Question, reason: str, retry_ms: float | None, outcome: Outcome = Outcome.REFUSED) -> Answer:
-    """The answer to a question that was never accepted."""
-    return Answer(
-        id=question.id,
-        device=question.device,
-        digest=question.digest,
-        stream=question.stream,
-        sequence=question.sequence,
-        task=question.task,
-        release=question.release,
-        outcome=outcome,
-        reason=reason,
-        retry_ms=retry_ms,
-    )
 
 
 class WaitingRoom:

@@ -12,7 +12,17 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 
 from cascade.errors import PeerError
-from cascade.messages import DTYPES, HIGHEST_PRIORITY, LOWEST_PRIORITY, Answer, Outcome, Payload, Question, Tensor
+from cascade.messages import (
+    DTYPES,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    Answer,
+    Outcome,
+    Payload,
+    Question,
+    Tensor,
+    answer_to,
+)
 from cascade.wire.content import ENCODINGS
 from cascade.wire.frames import head
 from cascade.wire.limits import Limits, check_given, check_name, quoted
@@ -72,18 +82,7 @@ def read_question(data: bytes, limits: Limits) -> Question:
 
 def refusal_of(question: Question, reason: str, retry_ms: float | None = None) -> Answer:
     """What the asker of a question is told that is not taken."""
-    return Answer(
-        id=question.id,
-        device=question.device,
-        digest=question.digest,
-        stream=question.stream,
-        sequence=question.sequence,
-        task=question.task,
-        release=question.release,
-        outcome=Outcome.REFUSED,
-        reason=reason,
-        retry_ms=retry_ms,
-    )
+    return answer_to(question, Outcome.REFUSED, reason, retry_ms=retry_ms)
 
 
 def refusal_of_unread(data: bytes, limits: Limits) -> Answer | None:

@@ -261,6 +261,25 @@ def make_site(tmp_path: Path, mosquitto: Callable[..., Any]) -> Iterator[Callabl
 
 
 @pytest.fixture
+def serving(make_site: Callable[..., Site]) -> Site:
+    """A cloud and a gateway, linked."""
+    site = make_site()
+    site.cloud_daemon = site.cloud()
+    site.gateway_daemon = site.gateway()
+    wait_for(site.gateway_daemon.has_link, why="gateway to cloud")
+    return site
+
+
+@pytest.fixture
+def running(serving: Site) -> Site:
+    """A cloud, a gateway and one agent, linked, and the agent's ask socket."""
+    serving.agent_daemon = serving.agent()
+    wait_for(serving.agent_daemon.has_link, why="agent to gateway")
+    serving.ask_path = serving.socket_of(serving.agent_daemon)
+    return serving
+
+
+@pytest.fixture
 def until() -> Callable[..., Any]:
     return wait_for
 

@@ -22,18 +22,6 @@ SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
 
 
 @pytest.fixture
-def running(make_site, until):
-    site = make_site()
-    site.cloud_daemon = site.cloud()
-    site.gateway_daemon = site.gateway()
-    site.agent_daemon = site.agent()
-    until(site.gateway_daemon.has_link, why="gateway to cloud")
-    until(site.agent_daemon.has_link, why="agent to gateway")
-    site.ask_path = site.socket_of(site.agent_daemon)
-    return site
-
-
-@pytest.fixture
 def publish(running):
     """Publishes whatever bytes on whatever topic, as any client of the broker may."""
     client = paho.Client(CallbackAPIVersion.VERSION2, "stranger", protocol=paho.MQTTv5)

@@ -10,19 +10,6 @@ pytestmark = pytest.mark.needs_services
 SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
 
 
-@pytest.fixture
-def running(make_site, until):
-    """Cloud, gateway and one agent, all linked."""
-    site = make_site()
-    site.cloud_daemon = site.cloud()
-    site.gateway_daemon = site.gateway()
-    site.agent_daemon = site.agent()
-    until(site.gateway_daemon.has_link, why="gateway to cloud")
-    until(site.agent_daemon.has_link, why="agent to gateway")
-    site.ask_path = site.socket_of(site.agent_daemon)
-    return site
-
-
 def test_each_tier_answers_what_it_is_sure_of(running, make_sample):
     by_tier = {
         "edge": make_sample(SURE),

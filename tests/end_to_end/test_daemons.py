@@ -21,25 +21,16 @@ pytestmark = pytest.mark.needs_services
 SURE, UNSURE = (0.02, 0.98), (0.45, 0.55)
 
 
-@pytest.fixture
-def running(make_site, until):
-    site = make_site()
-    site.cloud_daemon = site.cloud()
-    site.gateway_daemon = site.gateway()
-    until(site.gateway_daemon.has_link, why="gateway to cloud")
-    return site
-
-
 def replay(folder, samples, rate_hz: float = 0.0) -> str:
     np.savez(folder / "samples.npz", x=np.stack(samples))
     return f'sensor = {{ kind = "replay", path = "{folder}/samples.npz", rate_hz = {rate_hz} }}\ndeadline_ms = 5000'
 
 
 def test_a_sensors_answers_are_lines_on_standard_output_and_at_its_end_the_agent_ends(
-    running, make_sample, tmp_path, until
+    serving, make_sample, tmp_path, until
 ):
     samples = [make_sample(SURE), make_sample(UNSURE, SURE), make_sample(UNSURE, UNSURE)] * 20
-    agent = running.agent(stream=replay(tmp_path, samples, rate_hz=60.0), socket=False)
+    agent = serving.agent(stream=replay(tmp_path, samples, rate_hz=60.0), socket=False)
     assert agent.process.wait(30.0) == 0, agent.log
     answers = agent.answers()
     assert sorted(answer["sequence"] for answer in answers) == list(range(1, 61))
@@ -47,15 +38,15 @@ def test_a_sensors_answers_are_lines_on_standard_output_and_at_its_end_the_agent
     assert {answer["tier"] for answer in answers[-15:]} == {"edge", "fog", "cloud"}
 
 
-def test_answers_can_go_to_a_topic_of_the_broker(running, make_sample, tmp_path, until):
+def test_answers_can_go_to_a_topic_of_the_broker(serving, make_sample, tmp_path, until):
     heard: queue.Queue[bytes] = queue.Queue()
     listener = paho.Client(CallbackAPIVersion.VERSION2, "application", protocol=paho.MQTTv5)
     listener.on_message = lambda client, userdata, message: heard.put(message.payload)
-    listener.connect("127.0.0.1", running.broker_port)
+    listener.connect("127.0.0.1", serving.broker_port)
     listener.subscribe(answers_topic("barn.cam1"), qos=1)
     listener.loop_start()
     stream = replay(tmp_path, [make_sample(UNSURE, SURE)] * 40, rate_hz=20.0) + '\nanswers = "mqtt"'
-    running.agent(stream=stream, socket=False)
+    serving.agent(stream=stream, socket=False)
     answers = decode_answers(heard.get(timeout=20.0))
     listener.disconnect()
     listener.loop_stop()
@@ -96,33 +87,33 @@ def test_told_to_stop_the_cloud_answers_what_it_has_taken(make_site, make_sample
     assert cloud.process.wait(15.0) == 0
 
 
-def test_the_cloud_tells_load_balancers_that_it_serves(running):
+def test_the_cloud_tells_load_balancers_that_it_serves(serving):
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(f"127.0.0.1:{running.cloud_port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{serving.cloud_port}") as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
     assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_each_daemon_says_that_it_makes_progress(running):
-    agent = running.agent()
-    running.socket_of(agent)
-    for daemon in (agent, running.gateway_daemon, running.cloud_daemon):
+def test_each_daemon_says_that_it_makes_progress(serving):
+    agent = serving.agent()
+    serving.socket_of(agent)
+    for daemon in (agent, serving.gateway_daemon, serving.cloud_daemon):
         with urllib.request.urlopen(f"http://127.0.0.1:{daemon.metrics_port}/healthz", timeout=5.0) as page:
             assert page.status == 200
 
 
-def test_logs_can_be_objects_for_a_collector(running, until):
-    agent = running.agent(more='[log]\nformat = "json"')
+def test_logs_can_be_objects_for_a_collector(serving, until):
+    agent = serving.agent(more='[log]\nformat = "json"')
     until(agent.has_link, why="agent to gateway")
     lines = [json.loads(line) for line in agent.log.splitlines()]
     assert {"at", "level", "where", "message"} <= set(lines[0])
 
 
-def test_a_port_that_is_taken_is_told_plainly(running, until):
-    port = running.gateway_daemon.metrics_port
-    second = running.agent("barn.cam2")
+def test_a_port_that_is_taken_is_told_plainly(serving, until):
+    port = serving.gateway_daemon.metrics_port
+    second = serving.agent("barn.cam2")
     second.kill()
     second.config.write_text(second.config.read_text().replace(str(second.metrics_port), str(port)))
     second.start()

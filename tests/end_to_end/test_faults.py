@@ -72,15 +72,6 @@ class Asker:
         assert len(self.accepted) > 0
 
 
-@pytest.fixture
-def running(make_site, until):
-    site = make_site()
-    site.cloud_daemon = site.cloud()
-    site.gateway_daemon = site.gateway()
-    until(site.gateway_daemon.has_link, why="gateway to cloud")
-    return site
-
-
 def test_agent_killed_with_a_full_spool_loses_nothing_and_repeats_nothing(make_site, make_sample, until):
     site = make_site()
     agent = site.agent(stream=SYNCED)
@@ -102,9 +93,9 @@ def test_agent_killed_with_a_full_spool_loses_nothing_and_repeats_nothing(make_s
     until(lambda: agent.metric("cascade_spool_questions") == 0, why="an empty spool")
 
 
-def test_agent_killed_again_and_again_while_answers_come(running, make_sample, until):
-    agent = running.agent(stream=SYNCED)
-    asker = Asker(running, agent)
+def test_agent_killed_again_and_again_while_answers_come(serving, make_sample, until):
+    agent = serving.agent(stream=SYNCED)
+    asker = Asker(serving, agent)
     chance = Random(2)
     for _ in range(6):
         asker.connect()
@@ -155,41 +146,41 @@ def test_broker_restarted_in_the_middle(make_site, mosquitto, make_sample, until
         asker.check()
 
 
-def test_gateway_killed_in_the_middle_of_questions(running, make_sample, until):
-    agent = running.agent(stream=SYNCED)
+def test_gateway_killed_in_the_middle_of_questions(serving, make_sample, until):
+    agent = serving.agent(stream=SYNCED)
     until(agent.has_link, why="agent to gateway")
-    asker = Asker(running, agent)
+    asker = Asker(serving, agent)
     asker.connect()
     for _ in range(3):
         asker.ask(make_sample(UNSURE, UNSURE, SURE), 50)
-        running.gateway_daemon.kill()
+        serving.gateway_daemon.kill()
         asker.ask(make_sample(UNSURE, UNSURE, SURE), 10)
-        running.gateway_daemon.start()
+        serving.gateway_daemon.start()
     asker.listen(until_done=90.0)
     asker.check()
 
 
-def test_a_second_gateway_takes_over(running, make_sample, until):
-    second = running.gateway("barn.gw2")
+def test_a_second_gateway_takes_over(serving, make_sample, until):
+    second = serving.gateway("barn.gw2")
     until(second.has_link, why="second gateway to cloud")
-    agent = running.agent(stream=SYNCED)
+    agent = serving.agent(stream=SYNCED)
     until(agent.has_link, why="agent to gateway")
-    asker = Asker(running, agent)
+    asker = Asker(serving, agent)
     asker.connect()
     asker.ask(make_sample(UNSURE, UNSURE, SURE), 30)
-    running.gateway_daemon.kill()
+    serving.gateway_daemon.kill()
     asker.ask(make_sample(UNSURE, UNSURE, SURE), 30)
     asker.listen(until_done=60.0)
     asker.check()
 
 
-def test_with_the_cloud_frozen_answers_come_by_their_deadline(running, make_sample, until):
-    agent = running.agent(stream="deadline_ms = 500")
+def test_with_the_cloud_frozen_answers_come_by_their_deadline(serving, make_sample, until):
+    agent = serving.agent(stream="deadline_ms = 500")
     until(agent.has_link, why="agent to gateway")
-    path = running.socket_of(agent)
+    path = serving.socket_of(agent)
     sample = make_sample(UNSURE, UNSURE, SURE)
     assert ask(path, "cam", {"x": sample})["tier"] == "cloud"
-    running.cloud_daemon.freeze()
+    serving.cloud_daemon.freeze()
     waits = []
     for _ in range(30):
         began = time.monotonic()
@@ -197,25 +188,25 @@ def test_with_the_cloud_frozen_answers_come_by_their_deadline(running, make_samp
         waits.append(time.monotonic() - began)
         assert answer["outcome"] == "answered"
     assert max(waits) < 0.5 + 0.25, waits
-    until(lambda: not running.gateway_daemon.has_link(), within_s=5.0, why="the gateway notices a frozen cloud")
+    until(lambda: not serving.gateway_daemon.has_link(), within_s=5.0, why="the gateway notices a frozen cloud")
     began = time.monotonic()
     assert ask(path, "cam", {"x": sample})["tier"] == "fog"
     assert time.monotonic() - began < 0.3
-    running.cloud_daemon.thaw()
-    until(running.gateway_daemon.has_link, why="the link comes back")
+    serving.cloud_daemon.thaw()
+    until(serving.gateway_daemon.has_link, why="the link comes back")
     until(lambda: ask(path, "cam", {"x": sample})["tier"] == "cloud", why="the cloud answers again")
 
 
-def test_with_the_cloud_frozen_corrections_come_when_it_thaws(running, make_sample, until):
-    agent = running.agent(stream=SYNCED)
+def test_with_the_cloud_frozen_corrections_come_when_it_thaws(serving, make_sample, until):
+    agent = serving.agent(stream=SYNCED)
     until(agent.has_link, why="agent to gateway")
-    running.cloud_daemon.freeze()
-    asker = Asker(running, agent)
+    serving.cloud_daemon.freeze()
+    asker = Asker(serving, agent)
     asker.connect()
     asker.ask(make_sample(UNSURE, UNSURE, SURE), 20)
     asker.listen(for_s=1.5)
     assert asker.provisional == asker.accepted
-    running.cloud_daemon.thaw()
+    serving.cloud_daemon.thaw()
     asker.listen(until_done=60.0)
     asker.check()
 
@@ -251,19 +242,19 @@ def test_an_application_that_acknowledges_late_empties_the_spool(make_site, make
     until(lambda: agent.metric("cascade_spool_questions") == 0, why="an empty spool")
 
 
-def test_a_silent_gateway_that_wakes_is_asked_again_though_nobody_asks_anything_new(running, make_sample, until):
-    agent = running.agent(stream=SYNCED)
+def test_a_silent_gateway_that_wakes_is_asked_again_though_nobody_asks_anything_new(serving, make_sample, until):
+    agent = serving.agent(stream=SYNCED)
     until(agent.has_link, why="agent to gateway")
-    asker = Asker(running, agent)
+    asker = Asker(serving, agent)
     asker.connect()
-    running.cloud_daemon.freeze()
+    serving.cloud_daemon.freeze()
     asker.ask(make_sample(UNSURE, UNSURE, SURE), 100)
     asker.listen(for_s=1.0)
-    running.gateway_daemon.freeze()
+    serving.gateway_daemon.freeze()
     asker.ask(make_sample(UNSURE, UNSURE, SURE), 100)
     asker.listen(for_s=3.0)
-    running.gateway_daemon.thaw()
-    running.cloud_daemon.thaw()
+    serving.gateway_daemon.thaw()
+    serving.cloud_daemon.thaw()
     asker.listen(until_done=60.0)
     asker.check()
 
