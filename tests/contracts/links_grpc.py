@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
 from grpc import aio
 
 from cascade.adapters.transports.grpc import GrpcAbove, GrpcAboveSettings, GrpcBelow, GrpcBelowSettings
@@ -149,4 +150,4 @@ def by(cut_by: str) -> Callable[[Path], AbstractAsyncContextManager[GrpcLine]]:
     return grpc
 
 
-LINKS = {"grpc": (by("reset"), ()), "grpc-black-hole": (by("hole"), ())}
+LINKS = {"grpc": (by("reset"), ()), "grpc-black-hole": (by("hole"), (pytest.mark.slow,))}

@@ -179,7 +179,7 @@ def mosquitto(kind: type[Restarting]) -> object:
 REAL = (pytest.mark.needs_services,)
 LINKS = {
     "mqtt-embedded": (embedded, ()),
-    "mqtt-embedded-frozen": (frozen, ()),
+    "mqtt-embedded-frozen": (frozen, (pytest.mark.slow,)),
     "mqtt-mosquitto": (mosquitto(Restarting), REAL),
     "mqtt-mosquitto-frozen": (mosquitto(Stopped), REAL),
 }

@@ -403,6 +403,7 @@ def test_a_line_is_handed_over_when_it_is_printed_and_a_closed_output_prints_not
         assert printed == ([] if closed else [final])
 
 
+@pytest.mark.slow
 async def test_a_reader_that_stops_reading_stops_nobody(cascade, tmp_path):
     """The sensor is held back; programs that ask are answered."""
     reading, writing = os.pipe()
