@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.handwritten import Device
+from benchmarks.handwritten import SUBSCRIBED, Device
 from benchmarks.machine import Processes, cpu_s, free_port, listens, measured_on, wait_for
 from benchmarks.models import TENSOR, inputs, write_cnn_release
 from edge_agent import EdgeAgent
@@ -114,7 +114,8 @@ class Handwritten:
         names = (f"hand-cloud{tag}", f"hand-fog{tag}", "mosquitto")
         self.pids = [os.getpid(), *[processes.running[name].pid for name in names]]
         self._device = Device(models["edge"], broker_port, nodelay)
-        time.sleep(1.0)  # it says nowhere that its gateway has subscribed
+        log = processes.folder / f"hand-fog{tag}.log"
+        wait_for(lambda: SUBSCRIBED in log.read_text(), "the hand-written gateway")
         self._device.ask(inputs(4)[3])
 
     def run(self, in_flight: int, count: int) -> list[float]:

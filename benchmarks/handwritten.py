@@ -26,6 +26,8 @@ from benchmarks.models import SIDE, TENSOR, THRESHOLD
 
 METHOD = "/Handwritten/Predict"
 WORKERS = 16
+SUBSCRIBED = "subscribed"
+"""What its gateway prints when it can be asked."""
 
 
 class Model:
@@ -106,6 +108,7 @@ def gateway(model_path: str, broker_port: int, cloud_port: int, nodelay: bool) -
         client.publish(f"{topic(nodelay)}/answer", json.dumps({"id": question["id"], "label": best}), qos=1)
 
     client.on_message = lambda _client, _userdata, message: pool.submit(handle, message.payload)
+    client.on_subscribe = lambda *_: print(SUBSCRIBED, flush=True)
     client.connect("127.0.0.1", broker_port)
     client.subscribe(f"{topic(nodelay)}/ask", qos=1)
     client.loop_forever()
