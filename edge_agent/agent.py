@@ -20,6 +20,7 @@ from cascade.adapters.journal_writer import JournalWriter
 from cascade.adapters.metrics_relay import metrics_message
 from cascade.adapters.node_state import dice_seed, state_folder
 from cascade.adapters.prometheus import Exporter
+from cascade.adapters.samples import Sample, TensorNames, payload_of
 from cascade.adapters.settings_file import read_settings
 from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
@@ -46,7 +47,6 @@ from cascade.tally import Tally
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
 from edge_agent.inference_loop import InferenceLoop
-from edge_agent.samples import Sample, TensorNames, payload_of
 from edge_agent.settings import EdgeSettings, WatchTable
 from edge_agent.spool import Spool
 from edge_agent.watching import SensorWatch, Waker

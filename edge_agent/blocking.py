@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from cascade.adapters.samples import Sample
 from cascade.adapters.transports.transport import Above
 from cascade.messages import Answer
 from edge_agent.agent import EdgeAgent
 from edge_agent.answers import Listener
-from edge_agent.samples import Sample
 from edge_agent.settings import EdgeSettings
 
 Result = TypeVar("Result")

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cascade.adapters.hop_shell import INLINE_MOST_MS, StageEngine
+from cascade.adapters.hop_shell import StageEngine
+from cascade.adapters.slow_models import INLINE_MOST_MS
+from cascade.adapters.samples import payload_of
 from cascade.adapters.slow_models import SlowModels
 from cascade.errors import BadInput
 from cascade.inference.effects import RunStage
@@ -32,7 +34,6 @@ from cascade.messages import Payload, Question, Verdict
 from cascade.release.ladder import Ladder
 from edge_agent.answers import FROM_SENSOR
 from edge_agent.inference_loop import InferenceLoop
-from edge_agent.samples import payload_of
 from edge_agent.sensors import make_sensor
 from edge_agent.sensors.sensor import Array, Sample
 from edge_agent.settings import StreamTable, WatchTable
