@@ -99,6 +99,8 @@ class ClassScores(Word, frozen=True, gc=False, tag="classes"):
     """One score per class, as probabilities: between 0 and 1 each."""
 
     scores: tuple[float, ...]
+    cues: tuple[float, ...] = ()
+    """Cheap numbers of the input, for a learned gate of this hop. They stay here: an answer doesn't carry them."""
 
     @property
     def best(self) -> int:

@@ -23,6 +23,8 @@ from cascade.adapters.energy.estimate import EstimateMeter
 from cascade.adapters.energy.meter import Meter
 from cascade.adapters.stage_inputs import InputReader, stacked
 from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
+from cascade.inference.calibration import calibrator
+from cascade.inference.cues import cues_of
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.outputs import UnreadableOutput, read_outputs
@@ -51,6 +53,7 @@ class LoadedStage:
         self._readers = tuple(
             InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
         )
+        self._calibrate = calibrator(spec.calibration) if spec.calibration else None
 
     def warm_up(self) -> None:
         """Run it once on zeros, all the way to a prediction: a manifest that doesn't fit its model shows here, not at
@@ -97,7 +100,8 @@ class LoadedStage:
     def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
         with self._one_at_a_time:  # a watch looks on the loop's thread while batches run in the models' thread
             outputs = self._model.run(arrays)
-        return read_outputs(outputs, self.spec.output, len(self.spec.labels), samples)
+        cues = cues_of(arrays[self._readers[0].model_input], self.spec.cues) if self.spec.cues else None
+        return read_outputs(outputs, self.spec.output, len(self.spec.labels), samples, self._calibrate, cues)
 
     def close(self) -> None:
         self._model.close()

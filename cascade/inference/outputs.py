@@ -6,13 +6,14 @@ A shape that can't be read is no prediction at all, and the failure of the model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cascade.errors import CascadeError
+from cascade.inference.calibration import Calibrator
 from cascade.messages import AnomalyScore, ClassScores, Detection, Detections, Estimate, Prediction
 from cascade.release.bundle import OutputSpec
 
@@ -37,12 +38,29 @@ class UnreadableOutput(CascadeError):
     """The model's outputs have another shape than its manifest says."""
 
 
-def read_outputs(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> list[Prediction]:
-    """One prediction per sample. `labels` is how many classes there are names for; 0 if any number goes."""
+def read_outputs(
+    outputs: Outputs,
+    spec: OutputSpec,
+    labels: int,
+    samples: int,
+    calibrate: Calibrator | None = None,
+    cues: Sequence[tuple[float, ...]] | None = None,
+) -> list[Prediction]:
+    """One prediction per sample. `labels` is how many classes there are names for; 0 if any number goes. Class scores
+    are bent by `calibrate`, and carry the `cues` of their inputs."""
+    if spec.kind == "classes":
+        return _classes(outputs, spec, labels, samples, calibrate, cues)
     return _READERS[spec.kind](outputs, spec, labels, samples)
 
 
-def _classes(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> list[Prediction]:
+def _classes(
+    outputs: Outputs,
+    spec: OutputSpec,
+    labels: int,
+    samples: int,
+    calibrate: Calibrator | None,
+    cues: Sequence[tuple[float, ...]] | None,
+) -> list[Prediction]:
     raw = _rows(_only(outputs, spec.tensor), samples)
     if not raw.shape[1]:
         raise UnreadableOutput("an output with no scores")
@@ -53,6 +71,10 @@ def _classes(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> l
         raise UnreadableOutput(f"{scores.shape[1]} scores for {labels} labels")
     if spec.activation == "none" and not scores.max() <= 1.0:
         scores = np.where((scores > 1.0) & (scores <= 1.0 + _ROUNDING), 1.0, scores)
+    if calibrate is not None:
+        scores = calibrate(scores)
+    if cues is not None:
+        return [ClassScores(tuple(row), cue) for row, cue in zip(scores.tolist(), cues, strict=True)]
     return [ClassScores(tuple(row)) for row in scores.tolist()]
 
 
@@ -101,7 +123,6 @@ def _found(boxes: Array, scores: Array, kinds: Array, limit: float) -> Detection
 
 
 _READERS: Mapping[str, Callable[[Outputs, OutputSpec, int, int], list[Prediction]]] = {
-    "classes": _classes,
     "estimate": _estimates,
     "anomaly": _anomalies,
     "detections": _detections,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cascade.errors import BundleRejected
-from cascade.release.bundle import BundleManifest, ReleaseManifest, Tier
+from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier
 from cascade.release.ladder import Ladder, LadderStage
 
 SHORT_DIGEST = 12
@@ -46,4 +46,17 @@ def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> 
         )
         for stage in bundle.stages
     )
-    return Ladder(task=release.task, release=release_id(release, digest), stages=stages)
+    return Ladder(
+        task=release.task,
+        release=release_id(release, digest),
+        stages=stages,
+        models_above=models_above(release, bundle.tier),
+    )
+
+
+def models_above(release: ReleaseManifest, tier: Tier) -> tuple[str, ...]:
+    """The models above a tier that the promise of its release was made with."""
+    if release.promise is None:
+        return ()
+    above = TIERS[TIERS.index(tier) + 1 :]
+    return tuple(each.model for each in release.promise.models if each.tier in above)

@@ -16,23 +16,21 @@ import msgspec
 
 from cascade.errors import BundleRejected
 from cascade.messages import DTYPES
+from cascade.release.calibrated import Calibration, calibration_mistakes
 from cascade.release.ladder import GateSpec
+from cascade.release.promise import Promise, promise_mistakes
+from cascade.release.words import TIERS as TIERS
+from cascade.release.words import Count as Count
+from cascade.release.words import Described as Described
+from cascade.release.words import Name as Name
+from cascade.release.words import Sha256 as Sha256
+from cascade.release.words import Tier as Tier
 
 FORMAT = 1
 MANIFEST_FILE, RELEASE_FILE = "manifest.json", "release.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_PATH = 200
 """Of a file in a bundle: no file system that we know refuses it, wherever the bundle lies."""
-TIERS = ("edge", "fog", "cloud")
-
-Tier: TypeAlias = Literal["edge", "fog", "cloud"]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of a manifest."""
 
 
 class FileEntry(Described, frozen=True):
@@ -103,6 +101,10 @@ class StageSpec(Described, frozen=True):
     labels: tuple[str, ...] = ()
     max_batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
     costs: Costs = Costs()
+    calibration: Calibration | None = None
+    """Of class scores. Fitted on this stage and no other: `stage_digest` says which."""
+    cues: tuple[Literal["mean", "deviation", "largest", "roughness"], ...] = ()
+    """Cheap numbers of the input that a learned gate looks at: `cascade.inference.cues`."""
 
 
 class Requirements(Described, frozen=True):
@@ -157,6 +159,8 @@ class ReleaseManifest(Described, frozen=True):
     task: Name
     bundles: dict[Tier, BundleRef]
     gates: tuple[StageGate, ...]
+    promise: Promise | None = None
+    """What the thresholds guarantee. None: nobody has computed it, and nothing is guaranteed."""
 
 
 Manifest = TypeVar("Manifest", BundleManifest, ReleaseManifest)
@@ -176,6 +180,7 @@ def read_bundle_manifest(raw: bytes, where: str) -> BundleManifest:
         if stage.file not in manifest.files:
             raise BundleRejected(f"{where}: stage {stage.name} wants {stage.file!r}, which is not among the files")
         _check_stage(stage, where)
+        _check_calibration(stage, manifest, where)
     for path in manifest.files:
         _check_inside(path, where)
     if MANIFEST_FILE in manifest.files:
@@ -191,7 +196,21 @@ def read_release_manifest(raw: bytes, where: str) -> ReleaseManifest:
     gated = [(entry.tier, entry.stage) for entry in manifest.gates]
     if len(set(gated)) != len(gated):
         raise BundleRejected(f"{where}: a stage has two gates")
+    if manifest.promise is not None:
+        digests = {tier: reference.digest for tier, reference in manifest.bundles.items()}
+        mistakes = promise_mistakes(manifest.promise, digests, manifest.gates)
+        if mistakes:
+            raise BundleRejected(f"{where}: {'; '.join(mistakes)}")
     return manifest
+
+
+def stage_digest(stage: StageSpec, manifest: BundleManifest) -> str:
+    """Of all that shapes a stage's scores: its model, whatever files lie beside it, preprocessing, output and labels.
+    Files of other stages are not its own; one that no stage names may hold its weights."""
+    others = {each.file for each in manifest.stages if each.file != stage.file}
+    files = [(path, entry.sha256) for path, entry in sorted(manifest.files.items()) if path not in others]
+    parts = (stage.format, stage.file, files, stage.inputs, stage.output, stage.labels)
+    return sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
 def write_manifest(manifest: BundleManifest | ReleaseManifest) -> bytes:
@@ -210,6 +229,21 @@ def _check_stage(stage: StageSpec, where: str) -> None:
             mistakes.append(f"a normalisation by {feature.subtract} and {feature.divide}")
     if stage.output.activation not in _ACTIVATIONS[stage.output.kind]:
         mistakes.append(f"no {stage.output.activation} makes an output of kind {stage.output.kind}")
+    if mistakes:
+        raise BundleRejected(f"{where}: stage {stage.name}: {'; '.join(mistakes)}")
+
+
+def _check_calibration(stage: StageSpec, manifest: BundleManifest, where: str) -> None:
+    calibration = stage.calibration
+    if calibration is None:
+        return
+    mistakes = calibration_mistakes(calibration, len(stage.labels))
+    if stage.output.kind != "classes" or len(stage.labels) < 2:
+        mistakes.append("only scores of two or more labels can be calibrated")
+    if stage.output.activation == "sigmoid" and calibration.method in ("temperature", "vector"):
+        mistakes.append(f"a {calibration.method} calibration is for scores that sum to 1, not for a sigmoid's")
+    if calibration.stage_digest != stage_digest(stage, manifest):
+        mistakes.append("its calibration was fitted on other bytes than these: fit it again")
     if mistakes:
         raise BundleRejected(f"{where}: stage {stage.name}: {'; '.join(mistakes)}")
 
