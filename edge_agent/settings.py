@@ -98,7 +98,7 @@ class SpoolTable(Table, frozen=True, kw_only=True):
     """On disk. Over this, the least valuable questions are given up."""
     max_age_s: Seconds = 7 * 86_400.0
     """An older question is given up."""
-    commit_every: Count = 32
+    commit_every: Count = 512
     """Of `batched` streams: so many questions share one write that waits for the disk, and spare an SD card."""
     commit_within_s: Seconds = 0.05
     """And none waits longer than this for it: what a crash can take."""

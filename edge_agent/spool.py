@@ -66,7 +66,7 @@ class Spool:
         *,
         max_bytes: int,
         max_age_s: float,
-        commit_every: int = 32,
+        commit_every: int = 512,
         commit_within_s: float = 0.05,
         boot: Callable[[], Boot] = this_boot,
     ) -> None:
@@ -203,7 +203,8 @@ class Spool:
             if durable and tag not in group.released:
                 self._held[tag] = key
             self._not_kept += not durable
-            self._post(Kept(key, durable))
+            if tag not in group.released:  # whoever was answered meanwhile has nothing to hear
+                self._post(Kept(key, durable))
         for key in group.remembers:
             self._post(Remembered(key))
         self._give_up([one for one in evicted or () if one.tag not in never_written], "spool_full")

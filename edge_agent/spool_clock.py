@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ def this_boot() -> Boot:
     return Boot(_boot_id(), time.clock_gettime(_CLOCK) * 1000.0)
 
 
+@lru_cache(maxsize=1)
 def _boot_id() -> str:
     try:
         return _BOOT_ID.read_text().strip()

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Literal, Protocol, TypeAlias
 
 from cascade.adapters.drive import Drive
-from cascade.adapters.slow_models import SlowModels
+from cascade.adapters.slow_models import Paces, SlowModels
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
 from cascade.inference.effects import AskAbove, Effect, Keep, Park, Remember, Reply, RunStage
 from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ticked
@@ -20,10 +20,6 @@ from cascade.inference.hop import Hop
 from cascade.messages import Question
 
 ModelThread: TypeAlias = Literal["auto", "never", "always"]
-INLINE_MOST_MS = 10.0
-"""A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
-
-
 MODEL_ENDS_WITHIN_S = 10.0
 """When all is told to stop: for how long a model that runs is waited for."""
 
@@ -67,8 +63,8 @@ class HopShell:
         self._flush_replies = flush_replies
         self._observers = observers
         self._model_thread = model_thread
-        self._in_thread: set[tuple[str, str, str]] = set()
-        self._slow_models = SlowModels(engine.run, lambda ran: self.post_from_thread(ran), clock)
+        self._paces = Paces()
+        self._slow_models = SlowModels(engine.run, self._ran_beside, clock)
         self._stopping = False
         self._asks: list[Question] = []
         self._performers: dict[type, Callable[[Any], None]] = {
@@ -131,11 +127,22 @@ class HopShell:
     def _run_stage(self, wanted: RunStage) -> None:
         if self._stopping:
             return
-        stage = (wanted.task, wanted.release, wanted.stage)
-        if self._model_thread == "always" or stage in self._in_thread:
+        if self._model_thread == "always" or self._paces.slow(wanted):
             self._slow_models.submit(wanted)
             return
         result = self._engine.run(wanted)
-        if self._model_thread == "auto" and isinstance(result, Predicted) and result.ms > INLINE_MOST_MS:
-            self._in_thread.add(stage)
+        self._note_pace(wanted, result)
         self.post(result)
+
+    def _ran_beside(self, wanted: RunStage, result: Predicted | RunFailed) -> None:
+        """In the models' thread."""
+
+        def handle() -> None:
+            self._note_pace(wanted, result)
+            self.post(result)
+
+        self.call_from_thread(handle)
+
+    def _note_pace(self, wanted: RunStage, result: Predicted | RunFailed) -> None:
+        if self._model_thread == "auto" and isinstance(result, Predicted):
+            self._paces.took(wanted, result.ms)

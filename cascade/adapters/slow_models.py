@@ -1,4 +1,4 @@
-"""One thread for models that take their time: while they run, the loop answers heartbeats.
+"""Models that take their time run in one thread beside the loop: meanwhile it answers heartbeats.
 
 Not an executor: the interpreter waits for the threads of an executor when it ends, and a model that never returns would
 keep a process that was told to stop.
@@ -15,7 +15,32 @@ from time import monotonic
 from cascade.inference.effects import RunStage
 from cascade.inference.events import Predicted, RunFailed
 
-Ran = Callable[[Predicted | RunFailed], None]
+Ran = Callable[[RunStage, Predicted | RunFailed], None]
+
+INLINE_MOST_MS = 10.0
+"""A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
+
+QUICK_RUNS_TO_RETURN = 8
+
+
+class Paces:
+    """Which stages run beside the loop. One slow call moves a stage there; several quick ones in a row bring it back,
+    because a busy core can make any call slow, and a hand-off costs more than a small model does."""
+
+    def __init__(self) -> None:
+        self._quick_runs: dict[tuple[str, str, str], int] = {}
+
+    def slow(self, wanted: RunStage) -> bool:
+        return (wanted.task, wanted.release, wanted.stage) in self._quick_runs
+
+    def took(self, wanted: RunStage, ms: float) -> None:
+        stage = wanted.task, wanted.release, wanted.stage
+        if ms > INLINE_MOST_MS:
+            self._quick_runs[stage] = 0
+        elif stage in self._quick_runs:
+            self._quick_runs[stage] += 1 if ms < INLINE_MOST_MS / 2 else -self._quick_runs[stage]
+            if self._quick_runs[stage] >= QUICK_RUNS_TO_RETURN:
+                del self._quick_runs[stage]
 
 
 class SlowModels:
@@ -54,4 +79,4 @@ class SlowModels:
             self._began_at = self._clock()
             outcome = self._run(wanted)
             self._began_at = None
-            self._ran(outcome)
+            self._ran(wanted, outcome)

@@ -10,6 +10,7 @@ import pytest
 
 from cascade.adapters import hop_shell
 from cascade.adapters.hop_shell import HopShell
+from cascade.adapters.slow_models import INLINE_MOST_MS, QUICK_RUNS_TO_RETURN, Paces
 from cascade.inference.effects import RunStage
 from cascade.inference.events import Asked, LadderInstalled, Predicted
 from cascade.inference.hop import Hop
@@ -92,3 +93,22 @@ async def test_a_model_that_hangs_keeps_nobody_from_stopping(bench, monkeypatch,
     async with asyncio.timeout(5.0):
         await bench.shell.stop()
     assert "left behind" in caplog.text
+
+
+def test_a_stage_returns_from_the_thread_when_its_slow_call_was_an_accident() -> None:
+    paces, wanted = Paces(), RunStage(1, "task", "r1", "only", ())
+    paces.took(wanted, INLINE_MOST_MS + 1.0)
+    assert paces.slow(wanted)
+    for _ in range(QUICK_RUNS_TO_RETURN):
+        assert paces.slow(wanted)
+        paces.took(wanted, 1.0)
+    assert not paces.slow(wanted)
+
+
+def test_a_stage_that_is_slow_now_and_then_stays_in_the_thread() -> None:
+    paces, wanted = Paces(), RunStage(1, "task", "r1", "only", ())
+    for _ in range(4):
+        for _ in range(QUICK_RUNS_TO_RETURN - 1):
+            paces.took(wanted, 1.0)
+        paces.took(wanted, INLINE_MOST_MS + 1.0)
+        assert paces.slow(wanted)
