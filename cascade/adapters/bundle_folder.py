@@ -83,6 +83,18 @@ def open_bundle(folder: Path, max_bytes: int = MAX_BUNDLE_BYTES) -> LoadedBundle
     return LoadedBundle(manifest, folder, digest_of(raw))
 
 
+def tiers_of(folder: Path) -> tuple[Tier, ...]:
+    """Those of a release whose bundles are here, from the device up: a device carries only its own."""
+    folder = folder.resolve()
+    manifest = read_release_manifest(_manifest_bytes(folder, RELEASE_FILE), str(folder / RELEASE_FILE))
+    return tuple(
+        cast(Tier, tier)
+        for tier in TIERS
+        if (reference := manifest.bundles.get(cast(Tier, tier))) is not None
+        and os.path.lexists(folder / reference.folder / MANIFEST_FILE)
+    )
+
+
 def open_release(folder: Path, tier: Tier, max_bytes: int = MAX_BUNDLE_BYTES) -> LoadedRelease:
     """The release in `folder` with the bundle of `tier`; `BundleRejected` where a part of it doesn't fit the others."""
     folder = folder.resolve()

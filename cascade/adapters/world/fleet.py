@@ -10,12 +10,13 @@ import msgspec
 
 from cascade.adapters.world.clock import WorldClock
 from cascade.adapters.world.link import SimulatedLink, Weather
-from cascade.adapters.world.node import Engine, SimulatedNode
+from cascade.adapters.world.node import Engine, SimulatedNode, Takes, as_it_says
 from cascade.inference.effects import Reply
 from cascade.inference.events import Asked, Durability
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
-from cascade.messages import USUAL_PRIORITY, Answer, Payload, Question, Tensor
+from cascade.messages import USUAL_PRIORITY, Answer, Payload, Question, Tensor, payload_digest
+from cascade.release.bundle import Tier
 from cascade.release.ladder import Ladder
 
 FAIR = Weather()
@@ -30,6 +31,8 @@ class Application:
         self.accepted: dict[str, Question] = {}
         self.told: dict[str, list[tuple[float, Answer]]] = {}
         self._open: dict[str, None] = {}
+        self.hear: Callable[[Answer], None] = lambda answer: None
+        """Told of each answer as it comes."""
 
     def accept(self, question: Question) -> None:
         self.accepted[question.id] = question
@@ -44,6 +47,12 @@ class Application:
         self.told.setdefault(answer.id, []).append((now, answer))
         if not answer.provisional:
             self._open.pop(answer.id, None)
+        self.hear(answer)
+
+    def forget(self, question_id: str) -> None:
+        """It has ended and was heard: who asks for long doesn't want to hold it all."""
+        del self.accepted[question_id]
+        self.told.pop(question_id, None)
 
     def finals(self, question_id: str) -> list[Answer]:
         """Those not marked as perhaps handed over before."""
@@ -68,7 +77,11 @@ class Application:
 
 
 class Fleet:
-    """One site: its devices, its gateway, and the cloud above. Everything that chance decides comes from the seed."""
+    """One site: its devices, its gateway, and the cloud above. Everything that chance decides comes from the seed.
+
+    Where `topmost` is "fog" the gateway has nobody above it, where it is "edge" each device is alone. A hop without a
+    ladder passes on what it is asked.
+    """
 
     def __init__(
         self,
@@ -83,37 +96,57 @@ class Fleet:
         device_settings: Mapping[str, object] | None = None,
         gateway_settings: Mapping[str, object] | None = None,
         cloud_settings: Mapping[str, object] | None = None,
+        topmost: Tier = "cloud",
+        takes_s: Takes = as_it_says,
+        prepare: Callable[[Question], Question] | None = None,
     ) -> None:
         self.clock = WorldClock()
+        self.topmost = topmost
         self.application = Application()
         self._chance = Random(seed)
         self._asked = 0
         secret = seed.to_bytes(16, "big", signed=True)
         self.cloud = SimulatedNode(
-            self.clock, _settings("cloud", "cloud", secret, cloud_settings), None, ladders.get("cloud", ()), engine
+            self.clock,
+            _settings("cloud", "cloud", secret, cloud_settings),
+            None,
+            ladders.get("cloud", ()),
+            engine,
+            takes_s=takes_s,
         )
         self.cloud_link = SimulatedLink(self.clock, weather_above, Random(self._chance.random()), "gateway")
         self.gateway = SimulatedNode(
             self.clock,
             _settings("site.gateway", "fog", secret, gateway_settings),
-            uplink,
+            uplink if topmost == "cloud" else None,
             ladders.get("fog", ()),
             engine,
-            above=self.cloud_link,
+            above=self.cloud_link if topmost == "cloud" else None,
+            takes_s=takes_s,
         )
         self.links: list[SimulatedLink] = []
         self.devices: list[SimulatedNode] = []
         for number in range(devices):
             link = SimulatedLink(self.clock, weather_below, Random(self._chance.random()), f"site.device{number}")
             settings = _settings(link.name, "edge", secret, device_settings)
-            self.devices.append(
-                SimulatedNode(self.clock, settings, uplink, ladders.get("edge", ()), engine, above=link)
+            alone = topmost == "edge"
+            device = SimulatedNode(
+                self.clock,
+                settings,
+                None if alone else uplink,
+                ladders.get("edge", ()),
+                engine,
+                above=None if alone else link,
+                takes_s=takes_s,
+                prepare=prepare,
             )
+            self.devices.append(device)
             self.links.append(link)
         self._join()
 
     def start(self) -> None:
-        for node in (self.cloud, self.gateway, *self.devices):
+        above = {"cloud": (self.cloud, self.gateway), "fog": (self.gateway,), "edge": ()}[self.topmost]
+        for node in (*above, *self.devices):
             node.start()
 
     def ask(
@@ -124,6 +157,7 @@ class Fleet:
         keep_s: float = 0.0,
         durability: Durability = Durability.MEMORY,
         task: str = "task",
+        release: str = "release",
         priority: int = USUAL_PRIORITY,
         payload: Payload = SMALL_PAYLOAD,
     ) -> str:
@@ -136,8 +170,9 @@ class Fleet:
             stream="stream",
             sequence=self._asked,
             task=task,
-            release="release",
+            release=release,
             payload=payload,
+            digest=payload_digest(payload),
             ms_left=deadline_s * 1000.0,
             keep_ms=keep_s * 1000.0,
             priority=priority,

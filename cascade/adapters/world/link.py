@@ -37,6 +37,9 @@ class SimulatedLink:
         self._chance = chance
         self._cuts = 0
         self._epoch = 0
+        self.bytes_up = 0
+        """What was sent, whether it arrived or not."""
+        self.bytes_down = 0
         self.below: Post | None = None
         """Into the hop that asks. None while it is down."""
         self.above: Post | None = None
@@ -70,11 +73,13 @@ class SimulatedLink:
         for start in range(0, len(questions), PACK_QUESTIONS):
             pack = questions[start : start + PACK_QUESTIONS]
             message = encode_questions(pack)
+            self.bytes_up += len(message)
             self._to_below(Sent("above", len(message), tuple(question.key for question in pack)))
             self._carry(lambda message=message: self._arrive_above(message))  # type: ignore[misc]
 
     def reply(self, answers: Sequence[Answer]) -> None:
         message = encode_answers(answers)
+        self.bytes_down += len(message)
         if self.above is not None:
             self.above(Sent("below", len(message)))
         self._carry(lambda: self._arrive_below(message))

@@ -25,12 +25,19 @@ from cascade.inference.events import (
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
-from cascade.messages import Answer, Key
+from cascade.messages import Answer, Key, Question
 from cascade.release.ladder import Ladder
 from cascade.tally import Tally
 
 Engine = Callable[[str, RunStage], Predicted | RunFailed]
 """What the models of a tier say to a batch, and how long they take: `(tier, what to run) -> outcome`."""
+Takes = Callable[[str, Predicted], float]
+"""How many seconds of the world's time that was: `(tier, outcome) -> seconds`."""
+
+
+def as_it_says(tier: str, outcome: Predicted) -> float:
+    """The model says itself how long it took."""
+    return outcome.ms / 1000.0
 
 
 class Row(NamedTuple):
@@ -69,14 +76,17 @@ class SimulatedNode:
         *,
         above: SimulatedLink | None = None,
         spool_write_s: float = 0.002,
+        takes_s: Takes = as_it_says,
+        prepare: Callable[[Question], Question] | None = None,
     ) -> None:
+        """`prepare` is what is done to a question before it goes up, as compressing it."""
         self.clock, self.settings, self.ladders = clock, settings, ladders
         self.above = above
         self.spool = Spool(spool_write_s)
         self.reply: Callable[[Reply], None] = lambda reply: None
         self.tally = Tally(settings.tier)
         self.on_event: Callable[[Event, list[Effect], float], None] = lambda event, effects, now: None
-        self._uplink, self._engine = uplink, engine
+        self._uplink, self._engine, self._takes_s, self._prepare = uplink, engine, takes_s, prepare
         self._inbox: deque[Event] = deque()
         self._handling = False
         self._wakes_at: float | None = None
@@ -122,7 +132,7 @@ class SimulatedNode:
         self.on_event(event, effects, self.clock.now)
         asks = [effect.question for effect in effects if isinstance(effect, AskAbove)]
         if asks and self.above is not None:
-            self.above.ask(asks)
+            self.above.ask(asks if self._prepare is None else [self._prepare(question) for question in asks])
         for effect in effects:
             self._perform(effect)
 
@@ -130,7 +140,7 @@ class SimulatedNode:
         match effect:
             case RunStage():
                 outcome = self._engine(self.settings.tier, effect)
-                took_s = outcome.ms / 1000.0 if isinstance(outcome, Predicted) else 0.0
+                took_s = self._takes_s(self.settings.tier, outcome) if isinstance(outcome, Predicted) else 0.0
                 self._later(took_s, lambda: self.post(outcome))
             case Reply():
                 self.reply(effect)
