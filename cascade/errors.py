@@ -55,6 +55,10 @@ class SettingsError(CascadeError):
         super().__init__("\n".join([f"{where}: {counted}", *(f"  - {mistake}" for mistake in self.mistakes)]))
 
 
+class NotKept(CascadeError):
+    """An answer that somebody asks about is not kept any more, or never was here."""
+
+
 class MissingDependency(CascadeError):
     """Something optional is asked for and not installed; the message names the extra that brings it."""
 

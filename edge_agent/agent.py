@@ -28,6 +28,7 @@ from cascade.adapters.transports.transport import Above
 from cascade.errors import BadInput, LinkError
 from cascade.inference.effects import Effect
 from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
+from cascade.inference.explaining import Explanation
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -47,6 +48,7 @@ from cascade.tally import Tally
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
 from edge_agent.inference_loop import InferenceLoop
+from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import EdgeSettings, WatchTable
 from edge_agent.spool import Spool
 from edge_agent.watching import SensorWatch, Waker
@@ -79,7 +81,7 @@ class EdgeAgent:
         self._names = TensorNames(self._releases)
         self._above = above if above is not None else self._mqtt()
         publisher = self._above if isinstance(self._above, MqttAbove) else None
-        self.answers = Answers(settings.streams, publisher, out)
+        self.answers = Answers(settings.streams, publisher, out, KeptAnswers(settings.limits.answers_explained))
         hop = self._hop_settings(folder)
         self._journal = self._new_journal(hop)
         self.loop = InferenceLoop(
@@ -125,6 +127,7 @@ class EdgeAgent:
                 self.loop,
                 self.loop.shell.post,
                 lambda back, answer: self.loop.handed_over(answer),
+                self.answers.kept,
             )
             await self._socket.open()
         for stream in settings.streams:
@@ -202,6 +205,10 @@ class EdgeAgent:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hear every answer to what `ask` asked: corrections, and those of an earlier life. Returns how to stop."""
         return self.answers.listen(listener)
+
+    def explain(self, question_id: str) -> Explanation:
+        """Why its answer is as it is, in sentences. `NotKept` for one that is not among the last that are kept."""
+        return self.answers.kept.explain(question_id)
 
     async def run_until(self, told: asyncio.Event) -> None:
         """Until it is told to stop, or until every sensor has come to its end and everything open has been answered."""

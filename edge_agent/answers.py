@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 from cascade.messages import Answer
 from edge_agent.ask_socket import AskSocket
+from edge_agent.kept_answers import KeptAnswers
 from edge_agent.printing import Printer
 from edge_agent.settings import StreamTable
 
@@ -33,8 +34,15 @@ class Answers:
     """Hands each answer over once. A program that raises, or a pipe that nobody reads, harms no other."""
 
     def __init__(
-        self, streams: Sequence[StreamTable], publisher: Publisher | None, printed_on: BinaryIO | None = None
+        self,
+        streams: Sequence[StreamTable],
+        publisher: Publisher | None,
+        printed_on: BinaryIO | None = None,
+        kept: KeptAnswers | None = None,
     ) -> None:
+        """Each answer is noted in `kept`, for those who ask why."""
+        self.kept = kept if kept is not None else KeptAnswers(0)
+        self._keep = self.kept.keep
         self._where = {stream.name: stream.answers for stream in streams}
         self._publisher = publisher
         self.printer = Printer(printed_on, lambda answer: self.printed(answer))
@@ -51,11 +59,14 @@ class Answers:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def awaited(self, question_id: str, *, final: bool) -> asyncio.Future[Answer]:
+    async def awaited(self, question_id: str, *, final: bool) -> Answer:
+        """Called before the question is handled, or its answer would have gone by."""
         waiting = self._final if final else self._first
         future = waiting[question_id] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda done: waiting.pop(question_id, None))
-        return future
+        try:
+            return await future
+        finally:
+            waiting.pop(question_id, None)
 
     def give_up(self, why: Exception) -> None:
         """Nobody will be answered any more."""
@@ -65,6 +76,7 @@ class Answers:
 
     def hand_over(self, back: str, answer: Answer) -> bool:
         """False where somebody may still come for it: then it has not been handed over yet."""
+        self._keep(answer)
         if back.startswith(BY_SOCKET) and self.socket is not None:
             return self.socket.deliver(back, answer) or not self.socket.waits_for(back)
         if back.startswith(ASKED_HERE):

@@ -97,6 +97,14 @@ class AskClient:
         """The next answer of any question of this connection: see `provisional`, `correction`, `id` and `tag` in it."""
         return self._answers.popleft() if self._answers else self._read()
 
+    def why(self, question_id: str = "", *, last: int = 20) -> dict[str, Any]:
+        """What was given to this question, or to the last so many: `answers`, and how many the agent has `kept`."""
+        self._send({"why": question_id} if question_id else {"why_last": last})
+        while "why" not in (said := self._read()):
+            self._answers.append(said)
+        told: dict[str, Any] = said["why"]
+        return told
+
     def ack(self, question_id: str) -> None:
         """This answer was acted on; it need not come again."""
         self._send({"ack": question_id})

@@ -6,14 +6,16 @@ import asyncio
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Request, RequestReader, error_line
+from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Request, RequestReader, Why, error_line
 
 if TYPE_CHECKING:
     from edge_agent.settings import AskSocketTable
+
+Served = TypeVar("Served", AskRequest, Why)
 
 MAX_UNREAD_BYTES = 1024 * 1024
 """Of answers that a client doesn't read; then it is disconnected."""
@@ -32,6 +34,7 @@ class Host(Protocol):
     def asked(self, end: ClientEnd, request: AskRequest) -> Fault | None: ...
     def named(self, end: ClientEnd, hello: Hello) -> None: ...
     def acknowledged(self, end: ClientEnd, ack: Ack) -> None: ...
+    def why(self, end: ClientEnd, why: Why) -> Fault | None: ...
 
 
 class Bucket:
@@ -172,8 +175,10 @@ class ClientEnd(asyncio.Protocol):
             self._host.acknowledged(self, request)
         elif isinstance(request, Hello):
             self._name(request, first)
+        elif isinstance(request, Why):
+            self._serve(self._host.why, request)
         else:
-            self._ask(request)
+            self._serve(self._host.asked, request)
 
     def _name(self, hello: Hello, first: bool) -> None:
         if first:
@@ -181,11 +186,12 @@ class ClientEnd(asyncio.Protocol):
         else:
             self.refuse(Fault("bad_request", "a client names itself in its first line, or never", fatal=True))
 
-    def _ask(self, request: AskRequest) -> None:
-        fault = None
-        if not self._rate.take(self._loop.time()):
-            fault = Fault("too_fast", f"more than {self._host.settings.max_per_s:g} questions per second", request.tag)
-        fault = fault or self._host.asked(self, request)
+    def _serve(self, serve: Callable[[ClientEnd, Served], Fault | None], request: Served) -> None:
+        if self._rate.take(self._loop.time()):
+            fault = serve(self, request)
+        else:
+            tag = request.tag if isinstance(request, AskRequest) else ""
+            fault = Fault("too_fast", f"more than {self._host.settings.max_per_s:g} questions per second", tag)
         if fault is not None:
             self.refuse(fault)
 

@@ -6,6 +6,7 @@ A request is one line of JSON, and for a question as many raw bytes after it as 
     …3136 bytes: the tensors one after the other, little-endian, rows first…
 
 A question may have `id` (a tag of the asker's own, given back with everything about it), `deadline_ms` and `priority`.
+`{"why": "<question id>"}` and `{"why_last": 20}` are answered by `{"why": {"answers": […], …}}`, to whom may know.
 A first line `{"client": "doorbell"}` names the asker; `"acks": true` in it announces `{"ack": "<question id>"}` lines.
 What is wrong with one question costs that question; where the next line begins can't be known any more, the connection.
 """
@@ -22,6 +23,8 @@ from cascade.messages import DTYPES, HIGHEST_PRIORITY, LOWEST_PRIORITY, Payload,
 
 MAX_LINE_BYTES = 16 * 1024
 MAX_TENSORS = 16
+MOST_WHY = 1000
+"""Questions about which one line may ask."""
 
 Dtype: TypeAlias = Literal[
     "bool", "uint8", "int8", "uint16", "int16", "float16", "uint32", "int32", "float32", "uint64", "int64", "float64"
@@ -52,6 +55,8 @@ class RequestLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,64}\Z")] | None = None
     acks: bool = False
     ack: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    why: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    why_last: Annotated[int, Meta(ge=1, le=MOST_WHY)] | None = None
 
 
 class Hello(NamedTuple):
@@ -65,6 +70,13 @@ class Ack(NamedTuple):
     """The asker has done with this answer."""
 
     id: str
+
+
+class Why(NamedTuple):
+    """What was given to this question; or, without an id, to the last so many."""
+
+    id: str
+    last: int
 
 
 class AskRequest(NamedTuple):
@@ -86,7 +98,7 @@ class Fault(NamedTuple):
     fatal: bool = False
 
 
-Request: TypeAlias = Hello | Ack | AskRequest | Fault
+Request: TypeAlias = Hello | Ack | Why | AskRequest | Fault
 
 
 class RequestReader:
@@ -127,6 +139,8 @@ class RequestReader:
                 return Hello(read.client, read.acks)
             if read.ack is not None:
                 return Ack(read.ack)
+            if read.why is not None or read.why_last is not None:
+                return Why(read.why or "", read.why_last or 1)
             if read.bytes > self._max_bytes:
                 return Fault("too_large", f"{read.bytes} bytes, more than {self._max_bytes}", read.id, fatal=True)
             self._line = read

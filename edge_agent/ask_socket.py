@@ -9,7 +9,8 @@ of synced streams also after a crash or reboot of the device. Without `acks` an 
 to a living connection, and a crash of the asker can lose it; with `acks` when the asker says so, until when it comes
 again on each new connection, marked `repeated`.
 
-Who may ask: the socket's mode is 0660, its group a setting, and the peer's user is known from the kernel.
+Who may ask: the socket's mode is 0660, its group a setting, and the peer's user is known from the kernel. Who may ask
+why: root and the agent's own user, because they are told about everybody's answers.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ from cascade.inference.events import Event, PeerFaulted
 from cascade.messages import Answer, Payload
 from edge_agent.ask_client_end import ClientEnd
 from edge_agent.ask_mailbox import Letter, Mailboxes
-from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, accepted_line
+from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Why, accepted_line
+from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import AskSocketTable
 
 log = logging.getLogger(__name__)
 REQUEST_WITHIN_S = 10.0
 """A request that has begun must have ended by then."""
 SWEEP_S = 1.0
+MOST_TOLD_BYTES = 512 * 1024
+"""Of answers to one who asks why."""
 
 
 class Asker(Protocol):
@@ -72,8 +76,10 @@ class AskSocket:
         asker: Asker,
         post: Callable[[Event], None],
         taken: Callable[[str, Answer], None] = lambda back, answer: None,
+        kept: KeptAnswers | None = None,
     ) -> None:
-        """`taken`: an answer that `deliver` could not hand over has been handed over now; the spool may forget it."""
+        """`taken`: an answer that `deliver` could not hand over has been handed over now; the spool may forget it.
+        `kept`: what can be said to those who ask why."""
         self.settings = settings
         self.dropped = 0
         """Final answers whose asker went away for good."""
@@ -81,6 +87,7 @@ class AskSocket:
         self._asker = asker
         self._post = post
         self._taken = taken
+        self._kept = kept if kept is not None else KeptAnswers(0)
         self._ends: dict[str, ClientEnd] = {}
         self._boxes = Mailboxes()
         self._run = secrets.token_hex(4)
@@ -190,6 +197,13 @@ class AskSocket:
         if letter is not None:
             self._taken(letter.back, letter.answer)
 
+    def why(self, end: ClientEnd, why: Why) -> Fault | None:
+        if end.user not in (0, os.geteuid()):
+            return Fault("not_allowed", "only root and the agent's own user may ask why")
+        questions = [self._kept.of(why.id)] if why.id else self._kept.last(why.last)
+        end.send(_why_line(questions, self._kept), final=False)
+        return None
+
     def _hand_over(self, end: ClientEnd, letter: Letter) -> None:
         answer = msgspec.structs.replace(letter.answer, repeated=letter.sent or letter.answer.repeated)
         if not end.send(_answer_line(answer, _split(letter.back)[1]), final=False):
@@ -282,3 +296,19 @@ def _answer_line(answer: Answer, tag: str) -> bytes:
     if tag:
         said["tag"] = tag
     return msgspec.json.encode(said) + b"\n"
+
+
+def _why_line(questions: list[list[Answer]], kept: KeptAnswers) -> bytes:
+    """Of too many, the oldest are left out."""
+    told: list[list[msgspec.Raw]] = []
+    size = 0
+    for given in reversed(questions):
+        lines = [msgspec.json.encode(answer_as_json(answer)) for answer in given]
+        size += sum(map(len, lines))
+        if told and size > MOST_TOLD_BYTES:
+            break
+        told.append([msgspec.Raw(line) for line in lines])
+    answers = [line for given in reversed(told) for line in given]
+    left_out = len(questions) - len(told)
+    said = {"answers": answers, "left_out": left_out, "kept": len(kept), "keeps": kept.most}
+    return msgspec.json.encode({"why": said}) + b"\n"

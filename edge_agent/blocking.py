@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from cascade.adapters.samples import Sample
 from cascade.adapters.transports.transport import Above
+from cascade.inference.explaining import Explanation
 from cascade.messages import Answer
 from edge_agent.agent import EdgeAgent
 from edge_agent.answers import Listener
@@ -75,6 +76,13 @@ class BlockingEdgeAgent:
         """As `EdgeAgent.listen`; the listener is called on the agent's thread. Returns how to stop, from any thread."""
         stop = self._call(self._listened(self._running(), listener))
         return lambda: self._call(self._unheard(stop))
+
+    def explain(self, question_id: str) -> Explanation:
+        """As `EdgeAgent.explain`."""
+        return self._call(self._explained(self._running(), question_id))
+
+    async def _explained(self, agent: EdgeAgent, question_id: str) -> Explanation:
+        return agent.explain(question_id)
 
     async def _started(self) -> EdgeAgent:
         agent = EdgeAgent.from_settings(self._settings, above=self._make_above() if self._make_above else None)

@@ -91,6 +91,13 @@ class StreamTable(Table, frozen=True, kw_only=True):
     """Absent: samples come by the ask socket alone."""
 
 
+class EdgeLimitsTable(LimitsTable, frozen=True, kw_only=True):
+    """The limits of a device."""
+
+    answers_explained: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
+    """The last so many answers can be asked about (`cascade why`, `agent.explain`): about 2 kB of memory each."""
+
+
 class SpoolTable(Table, frozen=True, kw_only=True):
     """Questions on disk: what a stream that is not `memory` can lean on."""
 
@@ -138,7 +145,7 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
     """Absent: this device is alone, and answers what it can."""
     spool: SpoolTable = SpoolTable()
     ask_socket: AskSocketTable | None = None
-    limits: LimitsTable = LimitsTable()
+    limits: EdgeLimitsTable = EdgeLimitsTable()
     engine: EngineTable = EngineTable()
     model: ModelTable = ModelTable()
     audit: AuditTable = AuditTable()

@@ -30,6 +30,13 @@ class Budget:
             self.level = min(self.burst, self.level + (now - self.filled_at) * self.per_s)
         self.filled_at = now
 
+    def left(self, now: float) -> float | None:
+        """What could be spent now; None: without limit. Only looks: a journal's replay must not be changed by it."""
+        if not self.limited:
+            return None
+        since = 0.0 if self.filled_at is None else now - self.filled_at
+        return min(self.burst, self.level + since * self.per_s)
+
     def empty(self, now: float) -> bool:
         if not self.limited:
             return False
