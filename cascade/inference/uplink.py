@@ -86,10 +86,13 @@ class Uplink:
         ask = self._asks[key] = Ask(priority, payload_bytes + self._overhead_bytes)
         self._enqueue(key, ask)
 
+    @property
+    def has_asks(self) -> bool:
+        """Whether there is anything to look at, for who looks after each event."""
+        return bool(self._queue or self._pauses)
+
     def next_asks(self, now: float) -> list[Key]:
         """Who may be asked now. What comes of each is told by `sent`, then `succeeded` or a timeout."""
-        if not self._queue and self._pauses.next_at is None:
-            return []
         for key in self._pauses.due(now):
             if key in self._asks:
                 self._enqueue(key, self._asks[key])
@@ -182,6 +185,10 @@ class Uplink:
             self._land(key)
             self._enqueue(key, ask)
         return list(self._asks)
+
+    def budgets_left(self, now: float) -> tuple[float | None, float | None]:
+        """Bytes and joules that may be spent now; None: without limit. For those who ask why."""
+        return self._bytes.left(now), self._joules.left(now)
 
     @property
     def in_flight(self) -> int:
