@@ -20,6 +20,8 @@ Calibrator = Callable[[Array], Array]
 
 _LEAST = 1e-6
 """Of a calibrated confidence: a best class with nothing would be no best class."""
+_NOTHING = 1e-100
+"""What cannot be divided by without overflowing says nothing about how the rest is shared."""
 _BEHIND = 1.0 - 1e-9
 """The others stay so far behind the best, whatever rounding does."""
 
@@ -107,7 +109,7 @@ def with_best(scores: Array, confidence: Array) -> Array:
     others = scores.copy()
     others[rows, best] = 0.0
     total = others.sum(axis=1)
-    nothing = total <= 0.0
+    nothing = total < _NOTHING
     if nothing.any():  # a quantised softmax: all on one class, and no word on the rest
         others[nothing] = 1.0
         others[rows, best] = 0.0

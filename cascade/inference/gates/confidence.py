@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from cascade.messages import AnomalyScore, ClassScores, Detections, Prediction
 
 
@@ -20,6 +23,9 @@ class Confidence:
                 # Surest only if each thing found is sure and nothing else can be there: a missed one climbs.
                 return min([nothing, *(one.score for one in found)])
         return float("nan")
+
+    def of_all(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(scores.max(axis=1))
 
 
 def _distance_from_limit(prediction: AnomalyScore) -> float:

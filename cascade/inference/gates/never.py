@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from cascade.messages import AnomalyScore, ClassScores, Detections, Estimate, Prediction
 
 
@@ -12,3 +15,6 @@ class Never:
 
     def of(self, prediction: Prediction) -> float:
         return 0.0
+
+    def of_all(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.zeros(len(scores))
