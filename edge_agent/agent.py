@@ -192,15 +192,23 @@ class EdgeAgent:
         if not stream and len(self.settings.streams) > 1:
             raise BadInput(f"which stream? There are {', '.join(each.name for each in self.settings.streams)}")
         stream = stream or self.settings.streams[0].name
-        question_id = self.loop.submit(
+        loop = self.loop
+        question = loop.question(
             stream,
-            payload_of(sample, self._names.of(self.loop.task_of(stream))),
-            ASKED_HERE,
+            payload_of(sample, self._names.of(loop.task_of(stream))),
             ms_left=deadline_ms,
             keep_ms=None if keep_asking_s is None else keep_asking_s * 1000.0,
             priority=priority,
         )
-        return await self.answers.awaited(question_id, final=final)
+        awaited = self.answers.expect(question.id, final=final)
+        try:
+            loop.ask(question, ASKED_HERE, asyncio.current_task())
+            if awaited.there is None:
+                return await awaited.wait()
+            await loop.shell.drive.rest()
+            return awaited.there
+        finally:
+            self.answers.forget(question.id)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hear every answer to what `ask` asked: corrections, and those of an earlier life. Returns how to stop."""
@@ -235,13 +243,13 @@ class EdgeAgent:
         """The journal, and the radio's joules: an estimate, by the bytes that went up."""
         if self._journal is not None:
             self._journal.append(now, event)
-        if isinstance(event, LinkUp):
+        if type(event) is LinkUp:
             self._linked.set()
             self.answers.publish_again(self.loop.handed_over)
             log.info("the gateway is there")
-        elif isinstance(event, LinkLost):
+        elif type(event) is LinkLost:
             log.warning("no gateway: %s", event.reason)
-        if type(event) is Sent and self.settings.above is not None:
+        elif type(event) is Sent and self.settings.above is not None:
             spent = radio_joules(event.bytes, self.settings.above.budget.joules_per_byte)
             self.tally.count(RADIO, (event.link, spent.energy), spent.joules)
 

@@ -30,6 +30,39 @@ class Publisher(Protocol):
     def publish_answers(self, answers: Sequence[Answer]) -> bool: ...
 
 
+class Awaited:
+    """The answer that one caller waits for: the first that comes, or the final one. A future only where it has to wait."""
+
+    __slots__ = ("_answer", "_final", "_future")
+
+    def __init__(self, final: bool) -> None:
+        self._final = final
+        self._answer: Answer | None = None
+        self._future: asyncio.Future[Answer] | None = None
+
+    def take(self, answer: Answer) -> None:
+        if self._final and answer.provisional:
+            return
+        if self._future is None:
+            self._answer = self._answer or answer
+        elif not self._future.done():
+            self._future.set_result(answer)
+
+    def give_up(self, why: Exception) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(why)
+
+    @property
+    def there(self) -> Answer | None:
+        return self._answer
+
+    async def wait(self) -> Answer:
+        if self._answer is not None:
+            return self._answer
+        self._future = asyncio.get_running_loop().create_future()
+        return await self._future
+
+
 class Answers:
     """Hands each answer over once. A program that raises, or a pipe that nobody reads, harms no other."""
 
@@ -50,8 +83,7 @@ class Answers:
         """Told of each line that was printed, on the printer's thread."""
         self._listeners: list[Listener] = []
         self._unpublished: deque[Answer] = deque(maxlen=MOST_UNPUBLISHED)
-        self._first: dict[str, asyncio.Future[Answer]] = {}
-        self._final: dict[str, asyncio.Future[Answer]] = {}
+        self._awaited: dict[str, Awaited] = {}
         self.socket: AskSocket | None = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -59,20 +91,19 @@ class Answers:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def awaited(self, question_id: str, *, final: bool) -> Answer:
-        """Called before the question is handled, or its answer would have gone by."""
-        waiting = self._final if final else self._first
-        future = waiting[question_id] = asyncio.get_running_loop().create_future()
-        try:
-            return await future
-        finally:
-            waiting.pop(question_id, None)
+    def expect(self, question_id: str, *, final: bool) -> Awaited:
+        """Before the question is asked: its answer may come at once."""
+        awaited = self._awaited[question_id] = Awaited(final)
+        return awaited
+
+    def forget(self, question_id: str) -> None:
+        """Whoever asked has the answer, or no longer waits for it."""
+        del self._awaited[question_id]
 
     def give_up(self, why: Exception) -> None:
         """Nobody will be answered any more."""
-        for future in (*self._first.values(), *self._final.values()):
-            if not future.done():
-                future.set_exception(why)
+        for awaited in self._awaited.values():
+            awaited.give_up(why)
 
     def hand_over(self, back: str, answer: Answer) -> bool:
         """False where somebody may still come for it: then it has not been handed over yet."""
@@ -102,12 +133,11 @@ class Answers:
         return False
 
     def _tell_here(self, answer: Answer) -> None:
-        future = self._first.get(answer.id)
-        if future is not None and not future.done():
-            future.set_result(answer)
-        future = self._final.get(answer.id)
-        if future is not None and not future.done() and not answer.provisional:
-            future.set_result(answer)
+        awaited = self._awaited.get(answer.id)
+        if awaited is not None:
+            awaited.take(answer)
+        if not self._listeners:
+            return
         for listener in tuple(self._listeners):
             try:
                 listener(answer)

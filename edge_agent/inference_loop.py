@@ -85,6 +85,7 @@ class InferenceLoop:
         """Ids must differ from those of every earlier life: a device has no clock to tell them apart by."""
         self._asked = 0
         self._accepting: dict[str, Accepted] = {}
+        self._asker: object = None
         self._loading = False
         self._parked = False
         """Since the spool was last asked for what memory doesn't have: its readings may not tell yet."""
@@ -140,12 +141,31 @@ class InferenceLoop:
 
         `accepted` is told before any answer comes; on a synced stream when the question is on disk.
         """
+        question = self.question(stream, payload, ms_left=ms_left, keep_ms=keep_ms, priority=priority)
+        durability = self._durability(question)
+        if accepted is not None:
+            self._accepting[question.id] = accepted
+            if durability is not Durability.SYNCED:
+                self._accept(question.id, True)
+        self.shell.post(Asked(question, back, durability))
+        return question.id
+
+    def question(
+        self,
+        stream: str,
+        payload: Payload,
+        *,
+        ms_left: float | None = None,
+        keep_ms: float | None = None,
+        priority: int | None = None,
+    ) -> Question:
+        """A question about one sample, to be asked at once. `BadInput` for what could never be."""
         known = self._stream(stream)
         table = known.table
         self._check(known, payload)
         known.sequence += 1
         self._asked += 1
-        question = Question(
+        return Question(
             id=f"{self._life}-{self._asked}",
             device=self.device,
             stream=stream,
@@ -158,17 +178,33 @@ class InferenceLoop:
             keep_ms=table.keep_asking_s * 1000.0 if keep_ms is None else keep_ms,
             priority=table.priority if priority is None else priority,
         )
-        durability = table.durability if self.spool is not None else Durability.MEMORY
-        if accepted is not None:
-            self._accepting[question.id] = accepted
-            if durability is not Durability.SYNCED:
-                self._accept(question.id, True)
-        self.shell.post(Asked(question, back, durability))
-        return question.id
+
+    def ask(self, question: Question, back: str, asker: object) -> None:
+        """In line where nothing else is going on: an answer of this device has been given when this returns. With
+        others under way it waits for the turn that it shares with them: batches cost less than haste gains."""
+        drive = self.shell.drive
+        durability = self._durability(question)
+        if drive.quiet and len(self.shell.hop.room) == 0 and self._is_only(asker):
+            drive.handle_in_line(Asked(question, back, durability, alone=True))
+        else:
+            drive.post(Asked(question, back, durability))
+
+    def _is_only(self, asker: object) -> bool:
+        """Whether nobody else has asked since the loop's last turn."""
+        if self._asker is None:
+            self._asker = asker
+            asyncio.get_running_loop().call_soon(self._forget_asker)
+        return self._asker is asker
+
+    def _forget_asker(self) -> None:
+        self._asker = None
+
+    def _durability(self, question: Question) -> Durability:
+        return self.streams[question.stream].table.durability if self.spool is not None else Durability.MEMORY
 
     def _check(self, stream: Stream, payload: Payload) -> None:
         """Before it is a question: afterwards it has an id, and is in the books."""
-        size, table = sum(tensor.raw_bytes for tensor in payload), stream.table
+        size, table = sum([len(tensor.data) for tensor in payload]), stream.table
         if size > self.max_question_bytes:
             stream.not_asked += 1
             raise BadInput(f"{size} bytes in one question; at most {self.max_question_bytes}")

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from cascade.adapters.hop_shell import StageEngine
-from cascade.adapters.slow_models import INLINE_MOST_MS
 from cascade.adapters.samples import payload_of
-from cascade.adapters.slow_models import SlowModels
+from cascade.adapters.slow_models import Paces, SlowModels
 from cascade.errors import BadInput
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
@@ -47,7 +46,7 @@ RETRY_S = 5.0
 class Waker:
     """The model that looks before there is a question: the first stage of a task's ladder, with its gate.
 
-    In line while it is quick, and in a thread of its own from the first time that it was not: samples gather meanwhile.
+    In line while it is quick, and in a thread of its own while it is not: samples gather meanwhile.
     """
 
     def __init__(self, ladder: Ladder, engine: StageEngine, call_from_thread: Callable[[Callable[[], None]], None]):
@@ -57,7 +56,7 @@ class Waker:
         self._told: Callable[[bool], None] = lambda something: None
         self._call_from_thread = call_from_thread
         self._slow_models = SlowModels(engine.run, self._ran)
-        self._slow = False
+        self._paces = Paces()
 
     def look(self, payload: Payload, told: Callable[[bool], None]) -> None:
         """`told` hears whether there is something, on the loop's thread. One look at a time."""
@@ -66,19 +65,27 @@ class Waker:
             payload=payload, ms_left=0.0,
         )  # fmt: skip
         wanted = RunStage(0, self._ladder.task, self._ladder.release, self._stage.name, (question,))
-        if self._slow:
+        if self._paces.slow(wanted):
             self._told = told
             self._slow_models.submit(wanted)
             return
         outcome = self._engine.run(wanted)
-        self._slow = isinstance(outcome, Predicted) and outcome.ms > INLINE_MOST_MS
+        self._note_pace(wanted, outcome)
         told(self._saw_something(outcome))
 
     async def close(self) -> None:
         await self._slow_models.close(CLOSED_WITHIN_S)
 
-    def _ran(self, outcome: Predicted | RunFailed) -> None:
-        self._call_from_thread(lambda: self._told(self._saw_something(outcome)))
+    def _ran(self, wanted: RunStage, outcome: Predicted | RunFailed) -> None:
+        def handle() -> None:
+            self._note_pace(wanted, outcome)
+            self._told(self._saw_something(outcome))
+
+        self._call_from_thread(handle)
+
+    def _note_pace(self, wanted: RunStage, outcome: Predicted | RunFailed) -> None:
+        if isinstance(outcome, Predicted):
+            self._paces.took(wanted, outcome.ms)
 
     def _saw_something(self, outcome: Predicted | RunFailed) -> bool:
         """What the gate answers is something. What can't be read is not: a question about it would say no more."""

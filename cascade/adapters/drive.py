@@ -12,17 +12,25 @@ import math
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from cascade.machine import Machine
 
 Event = TypeVar("Event")
 Effect = TypeVar("Effect")
 
+Observe: TypeAlias = Callable[[Event, list[Effect], float], None]
+
 log = logging.getLogger(__name__)
 
 PASSES_A_TURN = 2
 """What a model said in line is dealt with in the same turn: a look at the sockets in between would cost more."""
+
+IN_LINE_S = 0.002
+"""For so long a caller that asks one thing after the other may do without the loop; then the sockets have their turn."""
+
+TIMER_SLACK_S = 0.0005
+"""So much too late is no reason to set a timer anew: where deadlines are all alike, that would be at each question."""
 
 TURNS_BEFORE_FLUSH = 4
 """However busy: nothing that waits to be sent with others waits longer than this many turns."""
@@ -38,7 +46,7 @@ class Drive(Generic[Event, Effect]):
         *,
         perform: Callable[[list[Effect]], None],
         flush: Callable[[], None],
-        observe: Callable[[Event, list[Effect], float], None],
+        observers: tuple[Observe[Event, Effect], ...] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.machine = machine
@@ -48,13 +56,17 @@ class Drive(Generic[Event, Effect]):
         self._ended = asyncio.Event()
         self._due_at = math.inf
         self._ticked = ticked
-        self._perform, self._flush, self._observe = perform, flush, observe
+        self._perform, self._flush, self.observers = perform, flush, observers
         self._inbox: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._scheduled = False
+        self._working = False
+        self._rested_at = 0.0
+        """When the loop last had its turn, as far as this pump knows."""
         self._over = False
         self._unflushed_turns = 0
+        self._wakes_at: float | None = None
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,6 +114,22 @@ class Drive(Generic[Event, Effect]):
         if not self._scheduled:
             self._schedule()
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing is being handled, and nothing waits to be: the next event can be handled in line."""
+        return not self._working and not self._inbox and self._loop is not None and not self._over
+
+    def handle_in_line(self, event: Event) -> None:
+        """As `post` and a turn of the loop, without the loop: for who needs an outcome now, while all is quiet."""
+        self._inbox.append(event)
+        self._turn()
+
+    async def rest(self) -> None:
+        """For who has been handling in line: now and then the loop must look at its sockets and timers."""
+        if self.clock() - self._rested_at > IN_LINE_S:
+            await asyncio.sleep(0)
+            self._rested_at = self.clock()
+
     def post_from_thread(self, event: Event) -> None:
         self.call_from_thread(lambda: self.post(event))
 
@@ -119,20 +147,34 @@ class Drive(Generic[Event, Effect]):
         if self._loop is not None:
             self._scheduled = True
             self._due_at = min(self._due_at, self.clock())
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._scheduled_turn)
+
+    def _scheduled_turn(self) -> None:
+        self._scheduled = False
+        self._rested_at = self.clock()
+        self._turn()
+
+    def _timed_turn(self) -> None:
+        self._timer = None
+        self._turn()
 
     def _turn(self) -> None:
-        self._scheduled = False
         if self._over:
             return
+        scheduled_before, self._scheduled = self._scheduled, True  # what is posted meanwhile needs no other turn
+        self._working = True
         try:
-            self._work()
+            busy = self._work()
+            self._scheduled = scheduled_before
+            self._arrange_next_turn(busy)
         except Exception as error:
             # A bug of ours. What it left undone nobody knows: so this ends, and whoever owns the pump ends with it.
             log.exception("the pump broke")
             self.broken = error
             self._due_at = -math.inf
             self._end()
+        finally:
+            self._working = False
 
     def _end(self) -> None:
         self._over = True
@@ -141,39 +183,47 @@ class Drive(Generic[Event, Effect]):
         self._inbox.clear()
         self._loop = None
 
-    def _work(self) -> None:
-        self._cancel_timer()
+    def _work(self) -> bool:
+        """Whether something is left to do at once."""
         self._due_at = self.clock()
-        inbox = self._inbox
+        inbox, machine = self._inbox, self.machine
         for _ in range(PASSES_A_TURN):
             for _ in range(len(inbox)):
                 self._take(inbox.popleft())
-            wakes_at, now = self.machine.wakes_at, self.clock()
-            if wakes_at is not None and wakes_at <= now:
+            self._wakes_at, now = machine.wakes_at, self.clock()
+            if self._wakes_at is not None and self._wakes_at <= now:
                 self._take(self._ticked)
-                wakes_at = self.machine.wakes_at
+                self._wakes_at = machine.wakes_at
             if not inbox:
                 break
         self._unflushed_turns += 1
-        busy = bool(inbox) or (wakes_at is not None and wakes_at <= now)
+        busy = bool(inbox) or (self._wakes_at is not None and self._wakes_at <= now)
         if not busy or self._unflushed_turns >= TURNS_BEFORE_FLUSH:
             self._unflushed_turns = 0
             self._flush()
-        self._arrange_next_turn(busy or bool(inbox), wakes_at)
+        return busy or bool(inbox)
 
-    def _arrange_next_turn(self, busy: bool, wakes_at: float | None) -> None:
+    def _arrange_next_turn(self, busy: bool) -> None:
         if busy:
             if not self._scheduled:
                 self._schedule()
             return
+        wakes_at, timer = self._wakes_at, self._timer
         self._due_at = math.inf if wakes_at is None else wakes_at
-        if wakes_at is not None and self._loop is not None:
-            self._timer = self._loop.call_later(max(0.0, wakes_at - self.clock()), self._turn)
+        if wakes_at is None or self._loop is None:
+            return  # A timer that rings for nothing does no harm.
+        in_s = max(0.0, wakes_at - self.clock())
+        if timer is not None:
+            if timer.when() <= self._loop.time() + in_s + TIMER_SLACK_S:
+                return
+            timer.cancel()
+        self._timer = self._loop.call_later(in_s, self._timed_turn)
 
     def _take(self, event: Event) -> None:
         now = self.clock()
         effects = self.machine.handle(event, now)
-        self._observe(event, effects, now)
+        for observe in self.observers:
+            observe(event, effects, now)
         if effects:
             self._perform(effects)
 

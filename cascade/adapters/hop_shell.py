@@ -61,7 +61,6 @@ class HopShell:
         self._engine = engine
         self._above = above
         self._flush_replies = flush_replies
-        self._observers = observers
         self._model_thread = model_thread
         self._paces = Paces()
         self._slow_models = SlowModels(engine.run, self._ran_beside, clock)
@@ -77,8 +76,9 @@ class HopShell:
             self._performers[Keep] = keep
         if park is not None:
             self._performers[Park] = park
+        seen_by = tuple([observer.observe for observer in observers])
         self.drive: Drive[Event, Effect] = Drive(
-            hop, Ticked(), perform=self._perform, flush=self._flush, observe=self._observe, clock=clock
+            hop, Ticked(), perform=self._perform, flush=self._flush, observers=seen_by, clock=clock
         )
         self.post = self.drive.post
         self.post_from_thread = self.drive.post_from_thread
@@ -116,10 +116,6 @@ class HopShell:
             for start in range(0, len(asks), PACK_QUESTIONS):
                 self._above.ask(asks[start : start + PACK_QUESTIONS])
         self._flush_replies()
-
-    def _observe(self, event: Event, effects: list[Effect], now: float) -> None:
-        for observer in self._observers:
-            observer.observe(event, effects, now)
 
     def _remember_nothing(self, effect: Remember) -> None:
         self.post(Remembered(effect.key))

@@ -12,6 +12,9 @@ from cascade.adapters.bundle_folder import LoadedRelease
 from cascade.errors import BadInput
 from cascade.messages import DTYPES, Payload, Tensor
 
+_LITTLE = {np.dtype(name).newbyteorder("<"): name for name in DTYPES}
+"""To ask numpy for the name of a type takes longer than all else here."""
+
 Sample: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]
 
 
@@ -39,8 +42,10 @@ def payload_of(sample: Sample, names: Sequence[str]) -> Payload:
 
 def _tensor(name: str, array: npt.NDArray[Any]) -> Tensor:
     array = np.asarray(array)
-    dtype = array.dtype.name
-    if dtype not in DTYPES:
-        raise BadInput(f"tensor {name}: found {dtype}, expected one of {', '.join(DTYPES)}")
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return Tensor(name, dtype, array.shape, little.tobytes())
+    dtype = _LITTLE.get(array.dtype)
+    if dtype is None:
+        dtype = array.dtype.name
+        if dtype not in DTYPES:
+            raise BadInput(f"tensor {name}: found {dtype}, expected one of {', '.join(DTYPES)}")
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return Tensor(name, dtype, array.shape, array.tobytes())

@@ -25,6 +25,9 @@ class Alarms:
             self._heap = [(at, key) for key, at in self._due.items()]
             heapify(self._heap)
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def cancel(self, key: Key) -> None:
         self._due.pop(key, None)
 

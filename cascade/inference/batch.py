@@ -27,28 +27,40 @@ class StageQueue:
         self._late: deque[Key] = deque()
         self._alone: deque[Key] = deque()
         self._prune_at = SLACK
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self._waiting)) + len(self._late) + len(self._alone)
+        self.size = 0
 
     def add(self, key: Key, priority: int) -> None:
+        self.size += 1
         self._waiting[priority].append(key)
 
     def add_alone(self, key: Key) -> None:
         """To be run as a batch of its own: it was in one that failed, and one of them is to blame."""
+        self.size += 1
         self._alone.append(key)
 
     @property
     def ready(self) -> bool:
-        return self.running is None and self.size > 0
+        return self.size > 0 and self.running is None
 
     def next_batch(self, chance: Chance) -> tuple[Key, ...]:
         """Empty where all have left. The late fill up a batch that is not full: the newest of them first."""
+        batch = self._next_alone(chance) if self._alone else []
+        if not batch:
+            batch = self._next_of_all(chance)
+        self._count()
+        return tuple(batch)
+
+    def _count(self) -> None:
+        self.size = sum(map(len, self._waiting)) + len(self._late) + len(self._alone)
+
+    def _next_alone(self, chance: Chance) -> list[Key]:
         while self._alone:
             key = self._alone.popleft()
             if chance(key) is not None:
-                return (key,)
+                return [key]
+        return []
+
+    def _next_of_all(self, chance: Chance) -> list[Key]:
         batch: list[Key] = []
         for queue in reversed(self._waiting):
             while queue and len(batch) < self.max_batch:
@@ -60,14 +72,18 @@ class StageQueue:
             key = self._late.pop()
             if chance(key) is not None:
                 batch.append(key)
-        return tuple(batch)
+        return batch
+
+    @property
+    def crowded(self) -> bool:
+        """So many wait that it is worth to look who has left: time to `prune`."""
+        return self.size >= self._prune_at
 
     def prune(self, chance: Chance) -> None:
-        """Throw out those who have left, when there may be many: while a model hangs, no batch would do it."""
-        if self.size < self._prune_at:
-            return
+        """Throw out those who have left: while a model hangs, no batch would do it."""
         for queue in (*self._waiting, self._late, self._alone):
             staying = [key for key in queue if chance(key) is not None]
             queue.clear()
             queue.extend(staying)
+        self._count()
         self._prune_at = 2 * self.size + SLACK

@@ -36,6 +36,8 @@ class Asked(Happened, frozen=True, gc=False):
     """It was read from the spool after a restart: it is on disk, and a provisional answer may have been given."""
     earlier: Answer | None = None
     """The final answer that was given to the same question before."""
+    alone: bool = False
+    """Nothing else waits to be handled: its stage may run at once, with no others to share a batch with."""
 
 
 class Kept(Happened, frozen=True, gc=False):

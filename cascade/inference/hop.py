@@ -66,7 +66,8 @@ class Hop:
         handler = self._handlers.get(type(event))
         if handler is not None:  # what only the metrics care about is none of the hop's business
             handler(event)
-        if self._climbing is not None:
+        uplink = self.uplink
+        if self._climbing is not None and uplink is not None and uplink.has_asks:
             self._climbing.ask(self._now)
         effects = self._out.copy()
         self._out.clear()
@@ -102,6 +103,8 @@ class Hop:
             replying.turn_away(question, event.back, "overloaded", retry_ms=self.settings.retry_ms)
         else:
             self._accept(event)
+            if event.alone:
+                self._out.extend(self.ladders.runs(self._now))
 
     def _accept(self, event: Asked) -> None:
         waiting = self.room.enter(event, self._now)

@@ -88,12 +88,15 @@ class Ladders:
             rung.queue.add_alone(waiting.key)
         else:
             rung.queue.add(waiting.key, waiting.question.priority)
-        rung.queue.prune(lambda key: self._open_one(key) is not None or None)
+        if rung.queue.crowded:
+            rung.queue.prune(lambda key: self._open_one(key) is not None or None)
         self._busy[rung] = None
 
     @property
     def ready(self) -> bool:
-        return any(rung.queue.ready for rung in self._busy)
+        if not self._busy:
+            return False
+        return any([rung.queue.ready for rung in self._busy])
 
     def runs(self, now: float) -> Iterator[RunStage]:
         """A batch for each stage that has none under way. Who has left meanwhile is left out."""

@@ -48,9 +48,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def drive(clock: Clock) -> Drive[Any, Any]:
-    return Drive(
-        Obedient(), "tick", perform=lambda effects: None, flush=lambda: None, observe=lambda *seen: None, clock=clock
-    )
+    return Drive(Obedient(), "tick", perform=lambda effects: None, flush=lambda: None, clock=clock)
 
 
 async def turns(count: int = 3) -> None:

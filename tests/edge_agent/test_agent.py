@@ -285,7 +285,7 @@ async def test_its_journal_replays_to_the_same_decisions(cascade, tmp_path):
     given: list[Any] = []
     async with cascade.agent(journal={"path": str(path)}) as agent:
         await linked(agent)
-        agent.loop.shell._observers += (_Noted(given),)
+        agent.loop.shell.drive.observers += (_Noted(given).observe,)
         await asyncio.gather(*[agent.ask(scripted_sample(UNSURE, SURE, SURE)) for _ in range(10)])
     journal = read_journal(path)
     hop = Hop(HopSettings(**journal.header.rebuild["hop"] | {"seed": journal.header.seed}), UplinkSettings())
