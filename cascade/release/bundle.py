@@ -7,17 +7,20 @@ The digest of a manifest is the SHA-256 of its bytes, so a release digest fixes 
 
 from __future__ import annotations
 
-import math
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from cascade.errors import BundleRejected
 from cascade.messages import DTYPES
 from cascade.release.calibrated import Calibration, calibration_mistakes
+from cascade.release.features import Feature, shape_after
 from cascade.release.ladder import GateSpec
+from cascade.release.preprocessing import Normalise as Normalise
+from cascade.release.preprocessing import Reshape as Reshape
+from cascade.release.preprocessing import Transpose as Transpose
 from cascade.release.promise import Promise, promise_mistakes
 from cascade.release.words import TIERS as TIERS
 from cascade.release.words import Count as Count
@@ -40,16 +43,6 @@ class FileEntry(Described, frozen=True):
     bytes: Count
 
 
-class Normalise(Described, frozen=True, tag_field="feature", tag="normalise"):
-    """`(x - subtract) / divide`, as float32."""
-
-    subtract: float = 0.0
-    divide: float = 1.0
-
-
-Feature: TypeAlias = Normalise
-
-
 class InputSpec(Described, frozen=True):
     """One input of the model: which tensor of the question feeds it, and what is done to it first."""
 
@@ -61,6 +54,11 @@ class InputSpec(Described, frozen=True):
     model_input: str = ""
     """Empty: the model's only input."""
     features: tuple[Feature, ...] = ()
+
+    @property
+    def fed_shape(self) -> tuple[int, ...]:
+        """Of one sample, as the model gets it. Of a manifest that was read: before, `ValueError` where it can't be."""
+        return shape_after(self.features, self.shape)
 
 
 class OutputSpec(Described, frozen=True):
@@ -224,13 +222,19 @@ def _check_stage(stage: StageSpec, where: str) -> None:
     fed = [spec.model_input for spec in stage.inputs]
     if len(set(fed)) != len(fed):
         mistakes.append("two inputs feed one input of the model; of several, each names its own as `model_input`")
-    for feature in (feature for spec in stage.inputs for feature in spec.features):
-        if not (math.isfinite(feature.subtract) and math.isfinite(feature.divide) and feature.divide):
-            mistakes.append(f"a normalisation by {feature.subtract} and {feature.divide}")
+    mistakes += [mistake for spec in stage.inputs for mistake in _input_mistakes(spec)]
     if stage.output.activation not in _ACTIVATIONS[stage.output.kind]:
         mistakes.append(f"no {stage.output.activation} makes an output of kind {stage.output.kind}")
     if mistakes:
         raise BundleRejected(f"{where}: stage {stage.name}: {'; '.join(mistakes)}")
+
+
+def _input_mistakes(spec: InputSpec) -> list[str]:
+    try:
+        shape_after(spec.features, spec.shape)
+    except ValueError as error:
+        return [f"input {spec.tensor}: {error}"]
+    return []
 
 
 def _check_calibration(stage: StageSpec, manifest: BundleManifest, where: str) -> None:
