@@ -1,30 +1,100 @@
-"""`cascade release FOLDER`: what a release is made of, every byte of it verified."""
+"""`cascade release FOLDER`: what a release is made of, every byte of it verified; and making one of bare model files.
+
+cascade release ripe --edge small.onnx --cloud large.onnx --labels labels.txt --dtype uint8 --divide 255
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, get_args
 
-from cascade.adapters.bundle_folder import open_release
+import msgspec
+
+from cascade.adapters.bundle_folder import open_release, tiers_of
+from cascade.adapters.release_from_models import Kind, ModelFile, ReleasePlan, as_name, make_release
 from cascade.errors import BundleRejected
-from cascade.release.bundle import MANIFEST_FILE, MAX_MANIFEST_BYTES, RELEASE_FILE, TIERS, Tier, read_release_manifest
+from cascade.inference.gates import GATES
+from cascade.release.bundle import TIERS
 
-ABOUT = "verify a release folder, and say what is in it"
+ABOUT = "make a release of model files, or verify one, and say what is in it"
+ACTIVATIONS = ("none", "softmax", "sigmoid")
+MAX_LABELS_BYTES = 1 << 20
+Value = TypeVar("Value")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = f"{ABOUT}\n\n  {(__doc__ or '').strip().splitlines()[-1].strip()}"
+    parser.epilog = (
+        "[TIER=] before a value: for that tier alone, as --threshold edge=0.9 --threshold fog=0.7; may be repeated."
+    )
+    parser.add_argument("folder", type=Path, help="the release; with a model file for a tier it is made, or made anew")
+    models = parser.add_argument_group("the models (.onnx or .tflite), one tier at least")
+    for tier in TIERS:
+        models.add_argument(f"--{tier}", type=Path, metavar="FILE")
+    said = parser.add_argument_group("what the files don't say, about all")
+    said.add_argument("--name", help="of the release (absent: the folder's)")
+    said.add_argument("--task", help="what is asked, as settings name it (absent: the release's name)")
+    said.add_argument("--kind", choices=get_args(Kind), default="classes", help="of prediction (absent: classes)")
+    said.add_argument("--labels", type=_labels, default=(), metavar="FILE|A,B,C", help="a label in each line of a file")
+    said.add_argument("--drop", type=_listed, default=(), metavar="A,B", help='labels that mean "nothing here"')
+    said.add_argument("--shape", type=_shape, default=(), metavar="H,W,C", help="of one sample (absent: the model's)")
+    said.add_argument("--dtype", default="", help="of a sample's numbers, as uint8 (absent: the model's)")
+    said.add_argument("--tensor", default="input", help="the sample's name in questions (absent: input)")
+    each = parser.add_argument_group("what the files don't say, about each")
+    _add(each, "--threshold", _number, "NUMBER", "how sure is enough (absent: 0.8; the topmost always answers)")
+    _add(each, "--gate", _one_of(tuple(sorted(GATES))), "NAME", f"{', '.join(sorted(GATES))} (absent: by the kind)")
+    _add(each, "--subtract", _numbers, "NUMBER", "from each number of a sample; A,B,C: one for each colour")
+    _add(each, "--divide", _numbers, "NUMBER", "each number of a sample by this, after subtracting")
+    _add(each, "--activation", _one_of(ACTIVATIONS), "NAME", "none, softmax, sigmoid (absent: found out by trying)")
+    _add(each, "--output", str, "NAME", "which output of the model counts (absent: its only one)")
+    _add(each, "--multiply-adds", _count, "COUNT", "of one sample, for the estimate of joules")
 
 
 def run(wanted: argparse.Namespace) -> int:
-    folder: Path = wanted.folder
-    here = [tier for tier in TIERS if _is_here(folder, tier)]
+    models = {tier: getattr(wanted, tier) for tier in TIERS if getattr(wanted, tier) is not None}
+    if models:
+        _make(wanted, models)
+    _show(wanted.folder)
+    return 0
+
+
+def _make(wanted: argparse.Namespace, models: Mapping[str, Path]) -> None:
+    name = wanted.name or as_name(wanted.folder.resolve().name)
+    plan = ReleasePlan(
+        name=name,
+        task=wanted.task or name,
+        models={tier: _model_file(tier, path, tier == [*models][-1], wanted) for tier, path in models.items()},
+        kind=wanted.kind,
+        labels=wanted.labels,
+        drop=wanted.drop,
+        tensor=wanted.tensor,
+        shape=wanted.shape,
+        dtype=wanted.dtype,
+    )
+    for note in make_release(wanted.folder, plan):
+        sys.stdout.write(f"note: {note}\n")
+
+
+def _model_file(tier: str, path: Path, topmost: bool, wanted: argparse.Namespace) -> ModelFile:
+    said: dict[str, Any] = {}
+    for option in ("threshold", "gate", "subtract", "divide", "activation", "output", "multiply_adds"):
+        for_all = not (topmost and option in ("threshold", "gate"))  # there is nobody above to be asked
+        for of, value in getattr(wanted, option):
+            if of == tier or (for_all and not of):
+                said[option] = value
+    return msgspec.structs.replace(ModelFile(path=path), **said)
+
+
+def _show(folder: Path) -> None:
+    here = tiers_of(folder)
     if not here:
         raise BundleRejected(f"{folder}: no bundle of any tier is here")
     for number, tier in enumerate(here):
-        release = open_release(folder, cast(Tier, tier))
+        release = open_release(folder, tier)
         if number == 0:
             sys.stdout.write(f"release {release.id} for task {release.manifest.task}\n")
         size = sum(entry.bytes for entry in release.bundle.manifest.files.values())
@@ -32,15 +102,75 @@ def run(wanted: argparse.Namespace) -> int:
         for stage in release.ladder.stages:
             threshold = "" if stage.gate.threshold is None else f" {stage.gate.threshold:g}"
             sys.stdout.write(f"    stage {stage.name}: {stage.kind}, gate {stage.gate.name}{threshold}\n")
-    return 0
 
 
-def _is_here(folder: Path, tier: str) -> bool:
-    path = folder / RELEASE_FILE
+def _add(group: Any, option: str, read: Callable[[str], Value], metavar: str, about: str) -> None:
+    group.add_argument(
+        option, type=_of_a_tier(read), action="append", default=[], metavar=f"[TIER=]{metavar}", help=about
+    )
+
+
+def _of_a_tier(read: Callable[[str], Value]) -> Callable[[str], tuple[str, Value]]:
+    """`edge=0.9` is for one tier, `0.9` for all. What is said last counts."""
+
+    def read_one(text: str) -> tuple[str, Value]:
+        tier, given, value = text.partition("=")
+        if given and tier not in TIERS:
+            raise argparse.ArgumentTypeError(f"no tier is called {tier!r}; there are {', '.join(TIERS)}")
+        return (tier, read(value)) if given else ("", read(text))
+
+    return read_one
+
+
+def _number(text: str) -> float:
     try:
-        with path.open("rb") as file:
-            manifest = read_release_manifest(file.read(MAX_MANIFEST_BYTES + 1), str(path))
-    except OSError as error:
-        raise BundleRejected(f"{path}: {error.strerror}") from error
-    reference = manifest.bundles.get(cast(Tier, tier))
-    return reference is not None and (folder / reference.folder / MANIFEST_FILE).exists()
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number") from None
+
+
+def _numbers(text: str) -> float | tuple[float, ...]:
+    numbers = tuple(_number(part) for part in text.split(","))
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number")
+    return int(text)
+
+
+def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected one of {', '.join(known)}")
+        return text
+
+    return read
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.replace("x", ",").split(",")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected sizes, as 96,96,3")
+    return tuple(int(size) for size in sizes)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    """A file with a label in each line, or the labels themselves."""
+    path = Path(text)
+    if not path.is_file():
+        if "," not in text:
+            raise argparse.ArgumentTypeError(f"found {text!r}, which is no file; expected one, or labels as cat,dog")
+        return _listed(text)
+    try:
+        if path.stat().st_size > MAX_LABELS_BYTES:
+            raise argparse.ArgumentTypeError(f"{text}: more than {MAX_LABELS_BYTES} bytes")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: can't be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
