@@ -31,7 +31,7 @@ class Publisher(Protocol):
 
 
 class Awaited:
-    """The answer that one caller waits for: the first that comes, or the final one. A future only where it has to wait."""
+    """The answer that one caller waits for: the first that comes, or the final one. A future only if it has to wait."""
 
     __slots__ = ("_answer", "_final", "_future")
 

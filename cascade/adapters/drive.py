@@ -27,7 +27,7 @@ PASSES_A_TURN = 2
 """What a model said in line is dealt with in the same turn: a look at the sockets in between would cost more."""
 
 IN_LINE_S = 0.002
-"""For so long a caller that asks one thing after the other may do without the loop; then the sockets have their turn."""
+"""For so long a caller that asks one thing after the other may do without the loop: then sockets have their turn."""
 
 TIMER_SLACK_S = 0.0005
 """So much too late is no reason to set a timer anew: where deadlines are all alike, that would be at each question."""

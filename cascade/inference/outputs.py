@@ -69,7 +69,7 @@ def _classes(
         scores = np.concatenate([1.0 - scores, scores], axis=1)
     if labels and scores.shape[1] != labels:
         raise UnreadableOutput(f"{scores.shape[1]} scores for {labels} labels")
-    if spec.activation == "none" and not scores.max() <= 1.0:
+    if spec.activation == "none" and not np.maximum.reduce(scores, axis=None) <= 1.0:
         scores = np.where((scores > 1.0) & (scores <= 1.0 + _ROUNDING), 1.0, scores)
     if calibrate is not None:
         scores = calibrate(scores)

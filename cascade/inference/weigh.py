@@ -96,7 +96,7 @@ class Ladders:
     def ready(self) -> bool:
         if not self._busy:
             return False
-        return any([rung.queue.ready for rung in self._busy])
+        return any(rung.queue.ready for rung in self._busy)
 
     def runs(self, now: float) -> Iterator[RunStage]:
         """A batch for each stage that has none under way. Who has left meanwhile is left out."""
