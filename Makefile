@@ -29,8 +29,7 @@ test: $(READY) services lint types
 	$(BIN)/python -m pytest
 
 bench: $(READY) services
-	mkdir -p build
-	$(BIN)/python -m benchmarks.against_handwritten --out build/against_handwritten.json
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(READY)
 	$(BIN)/ruff check .

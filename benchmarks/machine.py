@@ -1,18 +1,18 @@
-"""Processes of a benchmark, the CPU they take, and what it was measured on."""
+"""The machine: ports, waiting, and what a benchmark was measured on."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = ("onnxruntime", "ai-edge-litert", "numpy", "paho-mqtt", "grpcio", "protobuf")
+BUSY_LOAD = 0.5
+"""A load average per core, before anything is measured, from which on the figures are not to be believed."""
 
 
 def free_port() -> int:
@@ -34,61 +34,39 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def cpu_s(pids: Sequence[int]) -> float:
-    """User and system seconds of these processes so far."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-class Processes:
-    """Started here, ended here."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def python(self, name: str, *arguments: str) -> None:
-        self.start(name, sys.executable, *arguments)
-
-    def start(self, name: str, *command: str) -> None:
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
-
-    def mosquitto(self) -> int:
-        """A broker as it should be set up; its port."""
-        found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        if found is None:
-            raise SystemExit("mosquitto is not installed: apt-get install mosquitto")
-        port = free_port()
-        lines = [f"listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true", "persistence false"]
-        lines += ["max_inflight_messages 1000", "max_queued_messages 10000"]
-        lines += ["user root"] if os.geteuid() == 0 else []
-        (self.folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
-        self.start("mosquitto", found, "-c", str(self.folder / "mosquitto.conf"))
-        wait_for(lambda: listens(port), "mosquitto")
-        return port
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self.running.values()]
-
-    def stop(self) -> None:
-        for process in self.running.values():
-            process.terminate()
-        for process in self.running.values():
-            process.wait(20.0)
-
-
 def measured_on() -> dict[str, object]:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {"cores": os.cpu_count(), "cpu": model, "python": platform.python_version(), "machine": platform.machine()}
+    """To be asked before anything is measured: the load average is that of others."""
+    load = os.getloadavg()[0]
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": _cpu(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "load_average_before": load,
+        "busy_with_other_things": load > BUSY_LOAD * len(os.sched_getaffinity(0)),
+    }
+
+
+def said(machine: dict[str, object]) -> str:
+    """One line, for a table."""
+    line = f"{machine['cores']} cores, {machine['cpu']}, {machine['machine']}, Python {machine['python']}"
+    line += f"; load average before: {machine['load_average_before']:.2f}"
+    if machine["busy_with_other_things"]:
+        line += " - THE MACHINE WAS BUSY: measure again when it is not"
+    return line
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"

@@ -39,7 +39,7 @@ def cnn(tier: str) -> bytes:
         numpy_helper.from_array(np.array([-1, SIDE * SIDE], np.int64), "as_row"),
         numpy_helper.from_array(np.array([-1, 32 * 7 * 7], np.int64), "as_features"),
     ]  # fmt: skip
-    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    pool: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         helper.make_node("Reshape", [TENSOR, "as_image"], ["x"]),
         helper.make_node("Conv", ["x", "c1"], ["a1"], pads=[1, 1, 1, 1]),

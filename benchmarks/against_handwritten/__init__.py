@@ -1,0 +1,1 @@
+"""This cascade beside a hand-written one."""

@@ -1,0 +1,85 @@
+"""The command line that every benchmark has, and the file and table that come of it.
+
+python -m benchmarks.<subject> [--rounds N] [--quick] [--out FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.machine import measured_on, said
+from benchmarks.rounds import Effort, Tell
+
+BUILD = Path("build/benchmarks")
+QUICK = "quick: a trial of the tool, its figures mean nothing"
+
+
+class Subject(NamedTuple):
+    """A benchmark."""
+
+    name: str
+    title: str
+    measure: Callable[[Effort, Tell], dict[str, Any]]
+    table: Callable[[dict[str, Any]], str]
+    rounds: int = 5
+
+
+def run(subject: Subject, effort: Effort, out: Path, tell: Tell) -> dict[str, Any]:
+    """Measure, write the JSON file, and return what is in it."""
+    machine = measured_on()
+    tell(f"{subject.title}\n  {said(machine)}")
+    began, began_cpu = time.monotonic(), os.times()
+    result = subject.measure(effort, tell)
+    report = {
+        "subject": subject.name,
+        "title": subject.title,
+        "quick": effort.quick,
+        "rounds": effort.rounds,
+        "took_s": round(time.monotonic() - began, 1),
+        "benchmark_cpu_s": round(sum(os.times()[:4]) - sum(began_cpu[:4]), 1),
+        "measured_on": machine,
+        "result": result,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def shown(subject: Subject, report: dict[str, Any]) -> str:
+    """One block of the combined table."""
+    lines = [subject.title, f"  {said(report['measured_on'])}"]
+    if report["quick"]:
+        lines.append(f"  {QUICK}")
+    return "\n".join([*lines, subject.table(report["result"])])
+
+
+def arguments(about: str | None, rounds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, help="how often each system has its turn")
+    parser.add_argument("--quick", action="store_true", help="only see that it works: the figures mean nothing")
+    return parser
+
+
+def effort_of(wanted: argparse.Namespace) -> Effort:
+    return Effort(rounds=1 if wanted.quick else wanted.rounds, quick=wanted.quick)
+
+
+def main(subject: Subject, about: str | None) -> None:
+    parser = arguments(about, subject.rounds)
+    parser.add_argument("--out", type=Path, default=BUILD / f"{subject.name}.json")
+    wanted = parser.parse_args()
+    report = run(subject, effort_of(wanted), wanted.out, tell)
+    print(shown(subject, report))
+    print(f"written to {wanted.out}")
+
+
+def tell(line: str) -> None:
+    """What goes on, on standard error: the table alone is on standard output."""
+    print(line, file=sys.stderr, flush=True)
