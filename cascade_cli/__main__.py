@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 
-from cascade import __version__
-from cascade.adapters.daemon import FAILED, WRONG_SETTINGS
-from cascade.errors import CascadeError, SettingsError
-from cascade_cli import check, demo, release
-
-COMMANDS = {"demo": demo, "check": check, "release": release}
-"""Each command is a room: `ABOUT`, `add_arguments(parser)` and `run(wanted) -> exit code`."""
+from cascade.errors import CascadeError, NotKept, SettingsError
+from cascade_cli.command_line import new_parser
+from cascade_cli.exit_codes import DONE, FAILED, INTERRUPTED, NOT_FOUND, WRONG
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="cascade", description="Small models on devices answer what they can; what they can't answer climbs."
-    )
-    parser.add_argument("--version", action="version", version=f"cascade {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, room in COMMANDS.items():
-        command = commands.add_parser(name, help=room.ABOUT, description=room.ABOUT)
-        room.add_arguments(command)
-        command.set_defaults(run=room.run)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    parser = new_parser()
+    if len(sys.argv) == 1:
+        parser.print_help(sys.stderr)
+        return WRONG
     wanted = parser.parse_args()
     try:
-        sys.exit(wanted.run(wanted))
+        code: int = wanted.run(wanted)
+        sys.stdout.flush()
+        return code
+    except SettingsError as error:
+        return _complain(error, WRONG)
+    except NotKept as error:
+        return _complain(error, NOT_FOUND)
     except CascadeError as error:
-        sys.stderr.write(f"cascade: {error}\n")
-        sys.exit(WRONG_SETTINGS if isinstance(error, SettingsError) else FAILED)
+        return _complain(error, FAILED)
+    except BrokenPipeError:
+        # Whoever read this has read enough, as `head` does. What is still unwritten must not raise at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+
+
+def _complain(error: CascadeError, code: int) -> int:
+    sys.stderr.write(f"cascade: {error}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from fog_gateway.settings import FogSettings
 
 ABOUT = "check a settings file of any tier, and the models that it names"
 
+EXAMPLES = (("cascade check edge.toml", "its mistakes, all at once; or what each task runs, stage by stage"),)
+
 Settings = EdgeSettings | FogSettings | CloudSettings
 TIERS: dict[str, tuple[Tier, type[Settings]]] = {
     "device": ("edge", EdgeSettings),

@@ -24,6 +24,8 @@ ACTIVATIONS = ("none", "softmax", "sigmoid")
 MAX_LABELS_BYTES = 1 << 20
 Value = TypeVar("Value")
 
+EXAMPLES = (("cascade release releases/ripe", "whether every byte is as it was released, and what each tier runs"),)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

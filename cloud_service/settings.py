@@ -29,6 +29,7 @@ class ServiceTable(Table, frozen=True, kw_only=True):
     name: Name = "cloud"
     """What the trail of an answer calls it."""
     state_dir: Path = Path("/var/lib/cascade")
+    """Where what it keeps between its starts is. Made if it is not there."""
 
 
 class CloudSettings(Table, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ class StreamTable(Table, frozen=True, kw_only=True):
     """One source of samples, and what is asked of them."""
 
     name: Name
+    """What programs that ask, answers and metrics call it."""
     task: Annotated[Name, Meta(extra={"names": "tasks"})]
     """One of `[[tasks]]`."""
     durability: Durability = Durability.BATCHED
@@ -115,6 +116,7 @@ class AskSocketTable(Table, frozen=True, kw_only=True):
     """A Unix socket by which programs on this device ask."""
 
     path: Path
+    """Where the socket is made: at most 107 bytes with its folder."""
     group: str = ""
     """The group that may open it, by name. Absent: that of the agent."""
     streams: tuple[Annotated[Name, Meta(extra={"names": "streams"})], ...] = ()
@@ -122,6 +124,7 @@ class AskSocketTable(Table, frozen=True, kw_only=True):
     allowed_users: tuple[str, ...] = ()
     """Users by name or number. Absent: everybody whom the file's mode lets in."""
     max_clients: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    """Programs that are connected at the same time."""
     max_per_s: Amount = 100.0
     """Questions of one client per second. 0: without limit."""
     max_bytes: Bytes = 256 * 1024
@@ -132,7 +135,9 @@ class JournalTable(Table, frozen=True, kw_only=True):
     """A record of all that happened, from which every decision can be replayed. It holds no payloads."""
 
     path: Path
+    """The file; the one before it is kept beside it, as `.1`."""
     max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 50)] = 64 * 1024 * 1024
+    """Of both files. When the first is overwritten, what came before can't be replayed any more."""
 
 
 class EdgeSettings(Table, frozen=True, kw_only=True):

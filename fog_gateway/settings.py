@@ -33,6 +33,7 @@ class GatewayTable(Table, frozen=True, kw_only=True):
     site: Name
     """The site whose devices it serves."""
     state_dir: Path = Path("/var/lib/cascade")
+    """Where what it keeps between its starts is. Made if it is not there."""
 
     def mistakes(self) -> list[str]:
         if site_of(self.name) != self.site:

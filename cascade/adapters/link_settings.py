@@ -42,6 +42,7 @@ class AskingTable(Table, frozen=True, kw_only=True):
     ask_again_s: Seconds = 2.0
     """A question that still wants its answer is asked again after this, then twice this, and so on."""
     ask_again_most_s: Seconds = 300.0
+    """The longest such wait."""
     retry_share: Share = 0.1
     """Repeated asks, as a share of first asks."""
     failures_to_open: Count = 5
@@ -49,6 +50,7 @@ class AskingTable(Table, frozen=True, kw_only=True):
     cool_s: Seconds = 1.0
     """How long that while is; doubled after each failed try, up to `cool_most_s`."""
     cool_most_s: Seconds = 30.0
+    """The longest such while."""
     reserve_ms: Amount = 20.0
     """Kept back from the time that the hop above is given, for the way back."""
 
@@ -62,10 +64,13 @@ class BudgetTable(Table, frozen=True, kw_only=True):
     """What asking above may cost. 0 or absent: without limit."""
 
     bytes_per_minute: Amount = 0.0
+    """Bytes that may go up, on average."""
     bytes_burst: Amount = 0.0
     """What may be spent at once after a quiet time; 0: what a minute brings."""
     joules_per_minute: Amount = 0.0
+    """Joules that the radio may spend on what goes up, on average."""
     joules_burst: Amount = 0.0
+    """As `bytes_burst`, of joules."""
     joules_per_byte: Amount = 0.0
     """What the radio takes per byte: an estimate from its data sheet. Needed for a budget of joules."""
 
@@ -103,15 +108,19 @@ class MqttAboveTable(AboveTable, frozen=True, kw_only=True):
     """A device's link to its gateways, through the broker of its site."""
 
     host: Host
+    """The broker of the site."""
     port: Port | None = None
     """Absent: 8883 with `ca_file`, 1883 without."""
     username: str = ""
     """Absent: none is sent. The broker's access rules want the device's full name here, or in its certificate."""
     password_file: ExistingFile | None = None
+    """A file with the password of `username`: passwords don't stand in settings."""
     ca_file: ExistingFile | None = None
     """Who vouches for the broker. Present: the link is encrypted."""
     cert_file: ExistingFile | None = None
+    """The device's certificate, with which it says who it is."""
     key_file: ExistingFile | None = None
+    """The private key of that certificate."""
     keepalive_s: Annotated[int, Meta(ge=1, le=65535)] = 15
     """Of MQTT: the broker says that this device is gone after one and a half of it."""
     probe_s: Seconds = 5.0
@@ -134,16 +143,25 @@ class MqttBelowTable(Table, frozen=True, kw_only=True):
     """A gateway's link to the devices of its site."""
 
     host: Host
+    """The broker of the site."""
     port: Port | None = None
     """Absent: 8883 with `ca_file`, 1883 without."""
     username: str = ""
+    """Absent: none is sent. The broker's access rules want the gateway's full name here, or in its certificate."""
     password_file: ExistingFile | None = None
+    """A file with the password of `username`: passwords don't stand in settings."""
     ca_file: ExistingFile | None = None
+    """Who vouches for the broker. Present: the link is encrypted."""
     cert_file: ExistingFile | None = None
+    """The gateway's certificate, with which it says who it is."""
     key_file: ExistingFile | None = None
+    """The private key of that certificate."""
     keepalive_s: Annotated[int, Meta(ge=1, le=65535)] = 15
+    """Of MQTT: the broker says that this gateway is gone after one and a half of it."""
     probe_s: Seconds = 5.0
+    """When nothing else proved that the broker lives, it is asked after this."""
     dead_after_s: Seconds = 15.0
+    """Without a proof of life for so long the link counts as lost."""
     group: Name = "gateways"
     """Gateways of one site with the same group share its questions."""
     receive_maximum: Annotated[int, Meta(ge=1, le=65535)] = 64
@@ -165,14 +183,21 @@ class GrpcAboveTable(AboveTable, frozen=True, kw_only=True):
     """A gateway's link to the cloud."""
 
     host: Host
+    """The cloud."""
     port: Port = 8443
+    """Where it listens."""
     ca_file: ExistingFile | None = None
+    """Who vouches for the cloud."""
     cert_file: ExistingFile | None = None
+    """The gateway's certificate, with which it says who it is."""
     key_file: ExistingFile | None = None
+    """The private key of that certificate."""
     server_name: str = ""
     """The name in the server's certificate, where it is not `host`."""
     heartbeat_s: Seconds = 2.0
+    """How often the cloud is asked whether it lives."""
     dead_after_s: Seconds = 6.0
+    """Without a proof of life for so long the link counts as lost."""
     insecure_ok: bool = False
     """Without TLS anybody on the way can read and change everything: only for a machine that talks to itself."""
 
@@ -187,11 +212,15 @@ class GrpcBelowTable(Table, frozen=True, kw_only=True):
     """Where the cloud listens for gateways."""
 
     bind: Host = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 for all."""
     port: Port = 8443
+    """Where gateways find it."""
     ca_file: ExistingFile | None = None
     """Who vouches for gateways. Present: a gateway's certificate is asked for."""
     cert_file: ExistingFile | None = None
+    """The certificate by which gateways know this service."""
     key_file: ExistingFile | None = None
+    """The private key of that certificate."""
     require_client_cert: bool = True
     """A gateway without a certificate that `ca_file` vouches for is refused."""
     insecure_ok: bool = False

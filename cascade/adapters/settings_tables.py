@@ -64,6 +64,7 @@ class LogTable(Table, frozen=True, kw_only=True):
     """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is less grave is not written."""
     format: Literal["text", "json"] = "text"
     """`json`: one object per line, for a collector."""
 
@@ -88,6 +89,7 @@ class TaskTable(Table, frozen=True, kw_only=True):
     """What is asked, and what answers it here."""
 
     name: Name
+    """What its release says that it is for."""
     release: ExistingFolder
     """The folder of the release that this node begins with."""
 

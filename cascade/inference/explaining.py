@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import wrap
 
 from cascade.inference.reasons import in_words
 from cascade.messages import Answer, Detections, Energy, Estimate, Outcome, Step, Verdict, Word
 
+WIDTH = 100
+UNIT = " ms"
 MODEL_SHOWN = 12
 """Characters of a model's digest that are shown."""
 SHOWN = 4
@@ -29,15 +32,25 @@ class Explanation(Word, frozen=True, gc=False, kw_only=True):
     """How the answer came about."""
     costs: str
     moments: tuple[str, ...] = ()
-    """When what happened: known where a journal was read."""
+    """When what happened, as `12.5 ms what`: known where a journal was read."""
 
     def __str__(self) -> str:
         lines = [self.heading, ""]
-        lines += [f"  {number}. {hop}" for number, hop in enumerate(self.hops, 1)]
-        lines += ["", *self.ending, self.costs] if self.hops else [*self.ending, self.costs]
+        for number, hop in enumerate(self.hops, 1):
+            lines += _wrapped(f"{number}. ", hop)
+        lines += [""] * bool(self.hops)
+        for sentence in (*self.ending, self.costs):
+            lines += _wrapped("", sentence)
         if self.moments:
-            lines += ["", "When:", *(f"  {moment}" for moment in self.moments)]
+            lines += ["", "When:"]
+        for moment in self.moments:
+            at, _, what = moment.partition(UNIT)
+            lines += _wrapped(f"{at:>10}{UNIT} ", what.strip())
         return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def explain(given: Sequence[Answer], moments: Sequence[str] = ()) -> Explanation:
@@ -141,7 +154,7 @@ def apart(measured: float, wanted: float) -> tuple[str, str]:
 
 
 def _ending(answer: Answer) -> str:
-    why = in_words(answer.reason)
+    why = _why(answer)
     if answer.outcome is Outcome.ANSWERED:
         kind = "So far the answer is" if answer.provisional else "The answer is"
         return f"{kind} {said(answer)}, by the {answer.tier or 'unknown'} tier, because {why}."
@@ -150,6 +163,13 @@ def _ending(answer: Answer) -> str:
     best = f" The best guess was {said(answer)}, by the {answer.tier} tier." if answer.prediction is not None else ""
     verb = "It got no answer" if answer.outcome is Outcome.EXPIRED else "It was refused"
     return f"{verb}{' so far' if answer.provisional else ''}, because {why}.{best}"
+
+
+def _why(answer: Answer) -> str:
+    last = answer.trail[-1] if answer.trail else None
+    if last is not None and answer.reason == last.reason == "sure" and last.threshold is None:
+        return "the last gate answers whatever can be read"
+    return in_words(answer.reason)
 
 
 def _before(given: Sequence[Answer]) -> list[str]:

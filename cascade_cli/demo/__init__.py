@@ -16,6 +16,10 @@ import msgspec
 from cascade.errors import MissingDependency
 
 ABOUT = "see a three-tier cascade at work: real processes, real handwritten digits, and a link that is cut"
+EXAMPLES = (
+    ("cascade demo", "a minute: the link to the cloud is cut, and mended"),
+    ("cascade demo --seconds 6 --json", "shorter, and only the last table, for machines"),
+)
 RELEASE = Path(__file__).resolve().parents[2] / "examples" / "digits" / "release"
 NEEDED = {"onnxruntime": "onnxruntime", "grpc": "grpcio", "sklearn": "scikit-learn"}
 INTERRUPTED = 130

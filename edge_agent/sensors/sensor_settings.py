@@ -45,14 +45,17 @@ class CommandTable(Table, frozen=True, kw_only=True, tag_field="kind", tag="comm
     framing: Literal["fixed", "length"] = "fixed"
     """`fixed`: each frame has the bytes of `shape`. `length`: four bytes, little-endian, say how many follow."""
     tensor: str = "input"
+    """How the tensor is called."""
     dtype: Dtype = "uint8"
     """Little-endian."""
     shape: tuple[Annotated[int, Meta(ge=1, le=1 << 24)], ...] = ()
     """Of one sample. With `length` and no shape: one axis, as long as the frame."""
     max_frame_bytes: Bytes = 16 * 1024 * 1024
+    """A longer frame is a fault of the program, which is started again."""
     restart_s: Seconds = 1.0
     """The wait before a program that ended is started again; doubled each time, up to `restart_most_s`."""
     restart_most_s: Seconds = 60.0
+    """The longest such wait."""
     stop_within_s: Seconds = 2.0
     """When it is told to stop: after this it is killed."""
 

@@ -1,0 +1,158 @@
+"""Where `cascade why` finds answers: a running agent, a journal, or the lines of JSON that agents print."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from cascade.adapters.answer_lines import answer_of, answers_in
+from cascade.adapters.journal import Ended, Header, Journal, previous, read_journal, replayed
+from cascade.errors import CascadeError, LinkError, StorageError
+from cascade.inference.hop import Hop
+from cascade.inference.replying import HopSettings
+from cascade.inference.uplink import UplinkSettings
+from cascade.inference.witness import Witness
+from cascade.messages import Answer
+from edge_agent.ask_client import AskClient, AskRefused
+
+ANSWER_WITHIN_S = 10.0
+
+
+class Found(NamedTuple):
+    """What was given to each question, the newest last; and what to say where that is not enough."""
+
+    questions: list[list[Answer]]
+    kept: str
+    """How far back this source goes, and how to make it go further."""
+    moments: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    """What this source could not tell."""
+
+
+def from_agent(path: Path, question_id: str, last: int) -> Found:
+    """From the agent that listens at this socket. `LinkError` where none does, or doesn't want to say."""
+    try:
+        with AskClient(path, timeout_s=ANSWER_WITHIN_S) as client:
+            told = client.why(question_id, last=last)
+    except AskRefused as refused:
+        raise LinkError(_refusal(path, refused)) from None
+    except (OSError, ValueError) as error:
+        raise LinkError(_unreached(path, error)) from None
+    answers = [answer_of(msgspec.json.encode(each)) for each in told["answers"]]
+    kept = (
+        f"the agent keeps its last {told['keeps']} answers, and has {told['kept']} now; "
+        "limits.answers_explained in its settings makes it keep more"
+    )
+    left_out = told["left_out"]
+    return Found(_by_question(answers), kept, limits=(f"{left_out} more did not fit into a message",) * bool(left_out))
+
+
+def _refusal(path: Path, refused: AskRefused) -> str:
+    if refused.kind == "not_allowed":
+        return f"{path}: {refused.detail}; try again as that user, or with sudo"
+    if refused.kind == "bad_request":
+        return f"{path}: the agent doesn't know this request; is it older than this command? ({refused.detail})"
+    return f"{path}: {refused}"
+
+
+def _unreached(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"no agent listens at {path}: there is no such socket. Is edge-agent running?"
+    if isinstance(error, ConnectionRefusedError):
+        return f"no agent listens at {path}: the one that made this socket has ended"
+    if isinstance(error, PermissionError):
+        return f"{path} may not be opened by this user: try again as the agent's user, or with sudo"
+    if isinstance(error, TimeoutError):
+        return f"the agent at {path} did not answer within {ANSWER_WITHIN_S:g} s"
+    return f"{path}: {error}"
+
+
+def from_lines(path: str, question_id: str, last: int) -> Found:
+    """From a file of answers, a line of JSON each; `-` is standard input."""
+    recent: OrderedDict[str, list[Answer]] = OrderedDict()
+    read = 0
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            for answer in answers_in(file, path):
+                read += 1
+                if question_id and answer.id != question_id:
+                    continue
+                recent.setdefault(answer.id, []).append(answer)
+                recent.move_to_end(answer.id)
+                if len(recent) > last:
+                    recent.popitem(last=False)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from None
+    return Found(list(recent.values()), f"{path} has {read} answers")
+
+
+def from_journal(path: Path, question_id: str, last: int) -> Found:
+    """By letting the hop go through its journal again. An earlier life's, where this one knows nothing of it."""
+    found = _from_life(path, question_id, last)
+    if found.questions or not question_id or not previous(path).exists():
+        return found
+    earlier = _from_life(previous(path), question_id, last)
+    return earlier if earlier.questions else found
+
+
+def _from_life(path: Path, question_id: str, last: int) -> Found:
+    journal = read_journal(path, past_gaps=False)
+    hop = _rebuilt(journal.header, path) if journal.whole else None
+    witness = Witness(hop, question_id, last)
+    if hop is None:
+        journal.past_gaps = True
+        for now, event in journal:
+            witness.saw(event, [], now)
+    else:
+        _replay(hop, journal, witness, path)
+    kept = f"{path} holds all that happened in its life of the agent"
+    if hop is None:
+        kept = f"the beginning of {path} has been overwritten; journal.max_bytes in the agent's settings keeps more"
+    return Found(list(witness.answers.values()), kept, tuple(witness.moments), tuple(_limits(journal, hop)))
+
+
+def _replay(hop: Hop, journal: Journal, witness: Witness, path: Path) -> None:
+    try:
+        for now, event, effects in replayed(hop, journal):
+            witness.saw(event, effects, now)
+    except (LookupError, ValueError, CascadeError) as error:
+        if isinstance(error, StorageError):
+            raise
+        # Another version decides otherwise, and can't go on where its own questions would not be open.
+        written = journal.header.version
+        raise StorageError(f"{path}: written by version {written}, can't be gone through again: {error!r}") from error
+
+
+def _rebuilt(header: Header, path: Path) -> Hop:
+    """The hop as its shell had built it."""
+    try:
+        settings = msgspec.convert(header.rebuild["hop"], HopSettings)
+        uplink = msgspec.convert(header.rebuild["uplink"], UplinkSettings | None)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise StorageError(f"{path}: its header does not say how to build the hop again: {error}") from None
+    return Hop(settings, uplink)
+
+
+def _limits(journal: Journal, hop: Hop | None) -> list[str]:
+    said = []
+    if hop is None:
+        said.append(
+            "the journal's beginning is gone: only what the hop above said can be told, not what was decided here"
+        )
+    if journal.ended is Ended.GAP or journal.lost:
+        said.append(f"{journal.lost} events are missing from the journal: the disk was full or too slow")
+    if journal.ended is Ended.TORN:
+        said.append(f"the journal ends within a record: {journal.left_bytes} bytes could not be read")
+    return said
+
+
+def _by_question(answers: list[Answer]) -> list[list[Answer]]:
+    found: dict[str, list[Answer]] = {}
+    for answer in answers:
+        found.setdefault(answer.id, []).append(answer)
+    return list(found.values())
