@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import wave
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from cascade.errors import MissingDependency, SettingsError
@@ -46,6 +47,13 @@ def open_recording(settings: ReplayTable) -> Recording:
     if not path.exists():
         raise _wrong(path, "found nothing, expected an .npz or .wav file, or a folder of images")
     raise _wrong(path, f'found "{path.suffix}", expected an .npz or .wav file, or a folder of images')
+
+
+def samples_in(path: Path | str, settings: ReplayTable | None = None) -> Iterator[Sample]:
+    """One after the other, as the replay sensor would give them: for programs that ask, or train, by the same files."""
+    table = settings or ReplayTable(path=Path(path))
+    recording = open_recording(msgspec.structs.replace(table, path=Path(path)))
+    return map(recording.read, range(recording.samples))
 
 
 def _wrong(path: Path, mistake: str) -> SettingsError:

@@ -12,7 +12,7 @@ import pytest
 
 from cascade.errors import MissingDependency, SettingsError
 from edge_agent.sensors import SENSORS, make_sensor
-from edge_agent.sensors.recordings import open_recording, read_image
+from edge_agent.sensors.recordings import open_recording, read_image, samples_in
 from edge_agent.sensors.sensor import Sample
 from edge_agent.sensors.sensor_settings import CommandTable, ReplayTable
 
@@ -196,3 +196,17 @@ def test_png_without_pillow_says_what_to_install(tmp_path: Path) -> None:
             open_recording(ReplayTable(path=tmp_path))
     else:
         pytest.skip("Pillow is installed here")
+
+
+def test_a_program_reads_the_same_samples_as_the_sensor(npz: Path) -> None:
+    assert [sample.label for sample in samples_in(npz)] == ["a", "b", "c"]
+    (tmp := npz.parent / "cat").mkdir()
+    (tmp / "1.pgm").write_bytes(b"P5 2 1 255\n\x01\x02")
+    (sample,) = samples_in(str(npz.parent))
+    assert (sample.label, sample.tensors["input"].tolist()) == ("cat", [[1, 2]])
+
+
+def test_a_program_may_say_how_a_recording_is_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 3)), other=np.zeros((2, 1)))
+    table = ReplayTable(path=tmp_path, tensors=("image",))
+    assert [set(sample.tensors) for sample in samples_in(tmp_path / "a.npz", table)] == [{"image"}] * 2
