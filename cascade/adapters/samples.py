@@ -23,7 +23,7 @@ class TensorNames:
 
     def __init__(self, releases: Sequence[LoadedRelease]) -> None:
         self._by_task = {
-            release.manifest.task: tuple(spec.tensor for spec in release.bundle.manifest.stages[0].inputs)
+            release.manifest.task: tuple(spec.tensor for spec in release.bundle.manifest.stages[0].inputs if spec.asked)
             for release in releases
         }
 

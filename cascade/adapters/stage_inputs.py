@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.errors import BadInput, PeerError
-from cascade.inference.features import apply_features
+from cascade.inference.features import apply_features, judge_of
 from cascade.messages import DTYPES, Payload, Question, Tensor
 from cascade.release.bundle import InputSpec
 from cascade.wire.content import raw_data
 
 Array = npt.NDArray[Any]
+NOT_FINITE = "a number in it is not finite"
+OVERFLOWED = "what is made of it is not finite: its numbers are too large"
 
 
 class Stacked(NamedTuple):
@@ -35,6 +37,8 @@ class InputReader:
         self._name, self._shape, self._dtype_name = spec.tensor, spec.shape, spec.dtype
         self._dtype = np.dtype(spec.dtype)
         self._raw_bytes = DTYPES[spec.dtype] * math.prod(spec.shape)
+        self.asked = spec.asked
+        self.judge = judge_of(spec.features)
 
     def data(self, payload: Payload) -> bytes:
         """The raw numbers of one sample; `BadInput` where there are none, or they are of another type or shape."""
@@ -65,25 +69,57 @@ class InputReader:
     def prepared(self, array: Array) -> Array:
         return apply_features(array, self.spec.features)
 
+    def placed(self, array: Array) -> Array:
+        """With the batch where the model has it."""
+        return np.moveaxis(array, 0, self.spec.batch_axis) if self.spec.batch_axis else array
+
+    def given(self, samples: int) -> Array:
+        """Of an input that is not in the question: its value, or the state that every sequence begins with."""
+        spec = self.spec
+        if spec.value is None:
+            return self.placed(np.zeros((samples, *spec.shape), self._dtype))
+        return np.full((samples, *spec.shape) if spec.shape else (), spec.value, self._dtype)
+
+    def part(self, array: Array, at: int, count: int) -> Array:
+        """Of a batch as the model gets it."""
+        if not self.asked and not self.spec.shape:
+            return array
+        return array[(slice(None),) * self.spec.batch_axis + (slice(at, at + count),)]
+
     def zeros(self) -> Array:
-        return self.prepared(np.zeros((1, *self.spec.shape), self._dtype))
+        if not self.asked:
+            return self.given(1)
+        return self.placed(self.prepared(np.zeros((1, *self.spec.shape), self._dtype)))
 
 
 def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> Stacked:
     """All questions of a batch. A bad sample is left out, and harms no other."""
     bad: dict[int, str] = {}
     kept: Sequence[int] = range(len(questions))
+    asked = [reader for reader in readers if reader.asked]
     try:
-        columns = [[reader.data(question.payload) for question in questions] for reader in readers]
+        columns = [[reader.data(question.payload) for question in questions] for reader in asked]
     except BadInput:
-        columns, kept = _sorted_out(readers, questions, bad)
+        columns, kept = _sorted_out(asked, questions, bad)
     if not kept:
         return Stacked({}, kept, bad)
-    arrays = [reader.array(column) for reader, column in zip(readers, columns, strict=True)]
-    if not all(map(_finite, arrays)):
-        arrays, kept = _without_infinite(arrays, kept, bad)
-    prepared = {reader.model_input: reader.prepared(array) for reader, array in zip(readers, arrays, strict=True)}
-    return Stacked(prepared, kept, bad)
+    arrays = [reader.array(column) for reader, column in zip(asked, columns, strict=True)]
+    arrays, kept = _without(_infinite(arrays, NOT_FINITE), arrays, kept, bad)
+    arrays, kept = _without(_flawed(asked, arrays), arrays, kept, bad)
+    fed = [reader.prepared(array) for reader, array in zip(asked, arrays, strict=True)]
+    if any(reader.spec.features for reader in asked):
+        fed, kept = _without(_infinite(fed, OVERFLOWED), fed, kept, bad)
+    if not kept:
+        return Stacked({}, kept, bad)
+    inputs = {reader.model_input: reader.placed(array) for reader, array in zip(asked, fed, strict=True)}
+    if len(asked) < len(readers):
+        inputs |= {reader.model_input: reader.given(len(kept)) for reader in readers if not reader.asked}
+    return Stacked(inputs, kept, bad)
+
+
+def part_of(readers: Sequence[InputReader], arrays: Mapping[str, Array], at: int, count: int) -> dict[str, Array]:
+    """So many samples of a batch, as the model gets them."""
+    return {reader.model_input: reader.part(arrays[reader.model_input], at, count) for reader in readers}
 
 
 def _sorted_out(
@@ -110,12 +146,31 @@ def _finite(array: Array) -> bool:
     return array.dtype.kind != "f" or math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
 
-def _without_infinite(arrays: list[Array], kept: Sequence[int], bad: dict[int, str]) -> tuple[list[Array], list[int]]:
-    good = np.ones(len(kept), bool)
+def _infinite(arrays: Sequence[Array], why: str) -> dict[int, str]:
+    """Which samples have a number that is none."""
+    found: dict[int, str] = {}
     for array in arrays:
-        if array.dtype.kind == "f":
-            good &= np.isfinite(array).reshape(len(kept), -1).all(axis=1)
-    for index, fine in zip(kept, good.tolist(), strict=True):
-        if not fine:
-            bad[index] = "a number in it is not finite"
-    return [array[good] for array in arrays], [index for index, fine in zip(kept, good.tolist(), strict=True) if fine]
+        if not _finite(array):
+            good = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+            found.update(dict.fromkeys(np.flatnonzero(~good).tolist(), why))
+    return found
+
+
+def _flawed(readers: Sequence[InputReader], arrays: Sequence[Array]) -> dict[int, str]:
+    """What a stage refuses of what a sensor gave."""
+    found: dict[int, str] = {}
+    for reader, array in zip(readers, arrays, strict=True):
+        if reader.judge is not None and len(array):
+            found.update(reader.judge(array))
+    return found
+
+
+def _without(
+    flaws: Mapping[int, str], arrays: list[Array], kept: Sequence[int], bad: dict[int, str]
+) -> tuple[list[Array], Sequence[int]]:
+    """What is left when these are taken out; why they are, stands in `bad` afterwards."""
+    if not flaws:
+        return arrays, kept
+    bad.update({kept[row]: why for row, why in flaws.items()})
+    good = np.array([row not in flaws for row in range(len(kept))])
+    return [array[good] for array in arrays], [index for row, index in enumerate(kept) if row not in flaws]

@@ -21,7 +21,7 @@ from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
 from cascade.adapters.energy.estimate import EstimateMeter
 from cascade.adapters.energy.meter import Meter
-from cascade.adapters.stage_inputs import InputReader, stacked
+from cascade.adapters.stage_inputs import InputReader, part_of, stacked
 from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
 from cascade.inference.calibration import calibrator
 from cascade.inference.cues import cues_of
@@ -31,6 +31,7 @@ from cascade.inference.outputs import UnreadableOutput, read_outputs
 from cascade.messages import Prediction, Question
 from cascade.release.bundle import StageSpec
 from cascade.release.compatibility import MachineFacts, misfits
+from cascade.release.costs import whole_costs
 from cascade.release.ladder import Ladder
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class LoadedStage:
         self._readers = tuple(
             InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
         )
+        self.costs = whole_costs(spec)
         self._calibrate = calibrator(spec.calibration) if spec.calibration else None
 
     def warm_up(self) -> None:
@@ -85,7 +87,9 @@ class LoadedStage:
             return self._predict_batch(arrays, samples) if samples else ()
         parts = range(0, samples, limit)
         return [
-            result for at in parts for result in self._predict_batch(_part(arrays, at, limit), min(limit, samples - at))
+            result
+            for at in parts
+            for result in self._predict_batch(part_of(self._readers, arrays, at, limit), min(limit, samples - at))
         ]
 
     def _predict_batch(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
@@ -160,7 +164,7 @@ class StageRunner:
             self._tell(effect.stage, error)
             return RunFailed(effect.run, f"{type(error).__name__}: {str(error)[:300]}")
         ms = (time.perf_counter() - started_s) * 1000.0
-        spent = self._meter.spent(mark, stage.spec.costs, len(results))
+        spent = self._meter.spent(mark, stage.costs, len(results))
         return Predicted(effect.run, results, ms, spent.joules, spent.energy)
 
     def _tell(self, stage: str, error: Exception) -> None:
@@ -210,7 +214,9 @@ class StageRunner:
             if str(file.relative_to(bundle.folder)) not in bundle.manifest.files:
                 raise ModelRejected(f"{spec.file}: needs {file.name}, which the manifest doesn't name")
         if self._first_loads is not None:
-            self._first_loads.check(runs, files, settings, {each.model_input: each.shape for each in spec.inputs})
+            shapes = {each.model_input: each.shape_beside_first for each in spec.inputs}
+            values = {each.model_input: each.value for each in spec.inputs if each.value is not None}
+            self._first_loads.check(runs, files, settings, shapes, values)
         return runs.load(path, settings)
 
 
@@ -220,10 +226,6 @@ def _only_input(stage: str, model: Model) -> str:
             f"stage {stage}: inputs {[spec.name for spec in model.inputs]}, and the manifest names none"
         )
     return model.inputs[0].name
-
-
-def _part(arrays: Mapping[str, Array], at: int, count: int) -> dict[str, Array]:
-    return {name: array[at : at + count] for name, array in arrays.items()}
 
 
 def _close(stages: Mapping[str, LoadedStage]) -> None:

@@ -8,6 +8,7 @@ The digest of a manifest is the SHA-256 of its bytes, so a release digest fixes 
 from __future__ import annotations
 
 from hashlib import sha256
+from math import isfinite
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -54,11 +55,32 @@ class InputSpec(Described, frozen=True):
     model_input: str = ""
     """Empty: the model's only input."""
     features: tuple[Feature, ...] = ()
+    value: float | None = None
+    """Not in the question: always this number, in every place of the shape. With no axis it has no batch either: a
+    sample rate, say."""
+    carried: str = ""
+    """Not in the question: what this output of the model was for the sample before, in the same stream. Zeros for the
+    first, and for every question: only a watch remembers."""
+    batch_axis: Count = 0
+    """Which axis of the model's input is the batch. Recurrent states often have it second."""
+
+    @property
+    def asked(self) -> bool:
+        """It is read from the question."""
+        return self.value is None and not self.carried
 
     @property
     def fed_shape(self) -> tuple[int, ...]:
         """Of one sample, as the model gets it. Of a manifest that was read: before, `ValueError` where it can't be."""
         return shape_after(self.features, self.shape)
+
+    @property
+    def shape_beside_first(self) -> tuple[int, ...]:
+        """Of what the model gets for one sample, without the first axis, which is the batch unless `batch_axis` says
+        otherwise."""
+        whole = list(self.fed_shape)
+        whole.insert(self.batch_axis, 1)
+        return tuple(whole[1:])
 
 
 class OutputSpec(Described, frozen=True):
@@ -83,8 +105,15 @@ class Costs(Described, frozen=True):
     """What one sample costs, from which joules are estimated where nothing measures them."""
 
     multiply_adds: Count = 0
+    """Of the model."""
     bits: Literal[8, 16, 32] = 32
     bytes_moved: Count = 0
+    """By the model: weights, and what is between its layers."""
+    at_elements: Count = 0
+    """How many numbers the model was fed when its multiply-adds were counted: where it is fed fewer, it costs less in
+    proportion. 0: it always costs the same."""
+    preparing_multiply_adds: Count = 0
+    """Of what is done before the model, beyond `features`, whose share is worked out: `cascade.release.costs`."""
 
 
 class StageSpec(Described, frozen=True):
@@ -223,6 +252,8 @@ def _check_stage(stage: StageSpec, where: str) -> None:
     if len(set(fed)) != len(fed):
         mistakes.append("two inputs feed one input of the model; of several, each names its own as `model_input`")
     mistakes += [mistake for spec in stage.inputs for mistake in _input_mistakes(spec)]
+    if not any(spec.asked for spec in stage.inputs):
+        mistakes.append("none of its inputs is in the question")
     if stage.output.activation not in _ACTIVATIONS[stage.output.kind]:
         mistakes.append(f"no {stage.output.activation} makes an output of kind {stage.output.kind}")
     if mistakes:
@@ -230,6 +261,12 @@ def _check_stage(stage: StageSpec, where: str) -> None:
 
 
 def _input_mistakes(spec: InputSpec) -> list[str]:
+    if not spec.asked and (spec.features or (spec.carried and spec.value is not None)):
+        return [f"input {spec.tensor}: a value or a carried state is taken as it is, and is only one of both"]
+    if spec.value is not None and not isfinite(spec.value):
+        return [f"input {spec.tensor}: a value of {spec.value}"]
+    if spec.batch_axis > len(spec.shape):
+        return [f"input {spec.tensor}: a batch on axis {spec.batch_axis} of {len(spec.shape) + 1}"]
     try:
         shape_after(spec.features, spec.shape)
     except ValueError as error:

@@ -145,3 +145,60 @@ def test_rubbish_is_rejected_and_nothing_else(raw: bytes) -> None:
     for read_manifest in (read_bundle_manifest, read_release_manifest):
         with pytest.raises(BundleRejected):
             read_manifest(raw, "there")
+
+
+def with_features(*features: dict[str, Any], shape: tuple[int, ...] = (16_000,)) -> BundleManifest:
+    return read(inputs=[{"tensor": "x", "shape": shape, "dtype": "int16", "features": features}])
+
+
+def test_rates_resolutions_and_sensors_are_settings_of_a_stage() -> None:
+    mel = {"feature": "log_mel", "rate_hz": 16_000, "frame": 400, "hop": 160, "bands": 32}
+    sound = with_features({"feature": "check", "clipped_share": 0.1}, mel).stages[0].inputs[0]
+    assert sound.fed_shape == (98, 32)
+    image = with_features({"feature": "resize", "height": 32, "width": 48}, shape=(480, 640, 3)).stages[0].inputs[0]
+    assert image.fed_shape == (32, 48, 3)
+    kept = with_features({"feature": "channels", "keep": [0, 2]}, shape=(50, 6)).stages[0].inputs[0]
+    assert kept.fed_shape == (50, 2)
+
+
+@pytest.mark.parametrize(
+    ("feature", "said"),
+    [
+        ({"feature": "log_mal"}, "log_mal"),
+        ({"feature": "resize", "height": 4, "width": 4, "depth": 4}, "depth"),
+        ({"feature": "log_mel", "rate_hz": 0, "frame": 400, "hop": 160}, "rate_hz"),
+        ({"feature": "log_mel", "rate_hz": 8000, "frame": 400, "hop": 160, "high_hz": 5000}, "at a rate of 8000"),
+        (
+            {"feature": "mfcc", "rate_hz": 8000, "frame": 20_000, "hop": 160},
+            "frames of 20000 rows on a sample of 16000",
+        ),
+        ({"feature": "low_pass", "rate_hz": 100, "taps": 10}, "10 taps, an even number"),
+        ({"feature": "resize", "height": 4, "width": 4}, "feature 1 (resize): an image of shape (16000,)"),
+    ],
+)
+def test_features_that_are_unknown_or_impossible_are_refused(feature: dict[str, Any], said: str) -> None:
+    with pytest.raises(BundleRejected) as refused:
+        with_features(feature)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"value": 1.0, "carried": "y"}, "only one of both"),
+        ({"carried": "y", "features": [{"feature": "normalise"}]}, "taken as it is"),
+        ({"carried": "y", "shape": [2], "batch_axis": 2}, "a batch on axis 2 of 2"),
+    ],
+)
+def test_inputs_that_no_question_holds_are_described_in_one_way(more: dict[str, Any], said: str) -> None:
+    inputs = [
+        {"tensor": "x", "shape": [4], "model_input": "x"},
+        {"tensor": "s", "shape": [4], "model_input": "s", **more},
+    ]
+    with pytest.raises(BundleRejected, match=said):
+        read(inputs=inputs)
+
+
+def test_a_stage_that_no_question_could_feed_is_refused() -> None:
+    with pytest.raises(BundleRejected, match="none of its inputs is in the question"):
+        read(inputs=[{"tensor": "x", "shape": [4], "value": 1.0}])

@@ -52,6 +52,7 @@ class TrialLimits(NamedTuple):
 
 USUAL_LIMITS = TrialLimits()
 NO_SHAPES: Mapping[str, tuple[int, ...]] = {}
+NO_VALUES: Mapping[str, float] = {}
 
 
 class FirstLoads:
@@ -68,12 +69,15 @@ class FirstLoads:
         files: Sequence[Path],
         settings: EngineSettings,
         shapes: Mapping[str, tuple[int, ...]] = NO_SHAPES,
+        values: Mapping[str, float] = NO_VALUES,
     ) -> None:
         """`ModelRejected` unless the model loads and runs in a process of its own. `files` is what `Engine.inspect`
-        listed; `shapes` are those of one sample by input, for models that leave them open ("" is the only input)."""
-        trial = self._trial(engine, files, settings, shapes)
+        listed; `shapes` are those of one sample by input, for models that leave them open ("" is the only input);
+        `values` stand in inputs that must not be zeros."""
+        trial = self._trial(engine, files, settings, shapes, values)
         key = (
             f"{_digest(files)} {engine.name} {engine.version()} {trial.memory_bytes >> 20} MiB {sorted(shapes.items())}"
+            f"{sorted(values.items()) or ''}"
         )
         if key not in self._verdicts:
             self._verdicts[key] = run_trial(trial, self._limits.wait_s).error[:MAX_REASON]
@@ -82,7 +86,12 @@ class FirstLoads:
             raise ModelRejected(f"{files[0].name}: {self._verdicts[key]}")
 
     def _trial(
-        self, engine: Engine, files: Sequence[Path], settings: EngineSettings, shapes: Mapping[str, tuple[int, ...]]
+        self,
+        engine: Engine,
+        files: Sequence[Path],
+        settings: EngineSettings,
+        shapes: Mapping[str, tuple[int, ...]],
+        values: Mapping[str, float],
     ) -> Trial:
         model_bytes = sum(file.stat().st_size for file in files)
         return Trial(
@@ -94,6 +103,7 @@ class FirstLoads:
             memory_bytes=self._limits.memory_bytes + self._limits.memory_per_model_byte * model_bytes,
             cpu_s=int(self._limits.wait_s) * settings.threads + 1,
             shapes=dict(shapes),
+            values=dict(values),
         )
 
     def _remember(self) -> None:

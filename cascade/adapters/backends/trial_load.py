@@ -42,6 +42,7 @@ class Trial(msgspec.Struct, frozen=True):
     memory_bytes: int
     cpu_s: int
     shapes: dict[str, tuple[int, ...]] = {}
+    values: dict[str, float] = {}
 
 
 class TrialReport(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ def try_model(trial: Trial) -> TrialReport:
     settings = EngineSettings(threads=trial.threads, max_model_bytes=trial.max_model_bytes, low_memory=trial.low_memory)
     try:
         model = engine(trial.engine).load(Path(trial.path), settings)
-        run_on_zeros(model, trial.shapes)
+        run_on_zeros(model, trial.shapes, trial.values)
     except BundleRejected as error:
         return TrialReport(error=str(error))
     except MemoryError:
@@ -99,20 +100,23 @@ def try_model(trial: Trial) -> TrialReport:
     return TrialReport(inputs=[str(spec) for spec in model.inputs], outputs=[str(spec) for spec in model.outputs])
 
 
-def run_on_zeros(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """One sample, then several: an engine may do otherwise with these. A model that leaves sizes open which nobody
-    names is loaded, and not run."""
+def run_on_zeros(model: Model, shapes: Mapping[str, tuple[int, ...]], values: Mapping[str, float]) -> None:
+    """Zeros but for `values`. One sample, then several: an engine may do otherwise with these. A model that leaves
+    sizes open which nobody names is loaded, and not run."""
     specs = [_filled(spec, shapes.get(spec.name, shapes.get(""))) for spec in model.inputs]
     if any(size is None for spec in specs for size in spec.shape[1:]):
         return
     started_s = time.perf_counter()
-    model.run(_zeros(specs, 1))
+    model.run(_zeros(specs, 1, values))
     if all(spec.shape[:1] == (None,) for spec in specs):
-        model.run(_zeros(specs, _SEVERAL if time.perf_counter() - started_s < _QUICK_S else 2))
+        model.run(_zeros(specs, _SEVERAL if time.perf_counter() - started_s < _QUICK_S else 2, values))
 
 
-def _zeros(specs: Sequence[TensorSpec], samples: int) -> dict[str, Array]:
-    return {spec.name: np.zeros([size or samples for size in spec.shape], spec.dtype) for spec in specs}
+def _zeros(specs: Sequence[TensorSpec], samples: int, values: Mapping[str, float]) -> dict[str, Array]:
+    return {
+        spec.name: np.full([size or samples for size in spec.shape], values.get(spec.name, 0.0), spec.dtype)
+        for spec in specs
+    }
 
 
 def _filled(spec: TensorSpec, sample: tuple[int, ...] | None) -> TensorSpec:

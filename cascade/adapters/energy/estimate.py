@@ -1,4 +1,5 @@
-"""Joules where nothing measures them: from multiply-adds and bytes moved, as the bundle declares them.
+"""Joules where nothing measures them: from multiply-adds and bytes moved, as the bundle declares them for its model,
+and as they follow from the size of its input for the rest (`cascade.release.costs`). Features count as 32 bits.
 
 Published figures of the arithmetic alone: multiply-adds at 0.12 pJ (8 bits), 0.43 pJ (16) and 2.7 pJ (32, floating
 point), 125 pJ for each byte from LPDDR3. An estimate says which of two models is dearer, and roughly by how much;
@@ -33,9 +34,11 @@ class EstimateMeter:
 
 
 def joules_of(costs: Costs) -> float:
-    """Of one sample."""
+    """Of one sample, of costs that are whole."""
     picojoules = (
-        costs.multiply_adds * PICOJOULES_PER_MULTIPLY_ADD[costs.bits] + costs.bytes_moved * PICOJOULES_PER_BYTE_MOVED
+        costs.multiply_adds * PICOJOULES_PER_MULTIPLY_ADD[costs.bits]
+        + costs.preparing_multiply_adds * PICOJOULES_PER_MULTIPLY_ADD[32]
+        + costs.bytes_moved * PICOJOULES_PER_BYTE_MOVED
     )
     return picojoules * 1e-12
 
