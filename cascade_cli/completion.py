@@ -87,6 +87,7 @@ _cascade() {{
     COMPREPLY=( $(compgen -W "$offered" -- "$current") )
     if [ "$files" = 1 ]; then
         compopt -o filenames 2>/dev/null
+        local IFS=$'\\n'
         COMPREPLY+=( $(compgen -f -- "$current") )
     fi
 }}

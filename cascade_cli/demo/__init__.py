@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from cascade.errors import MissingDependency
+from cascade_cli.exit_codes import INTERRUPTED
 
 ABOUT = "see a three-tier cascade at work: real processes, real handwritten digits, and a link that is cut"
 EXAMPLES = (
@@ -22,19 +23,13 @@ EXAMPLES = (
 )
 RELEASE = Path(__file__).resolve().parents[2] / "examples" / "digits" / "release"
 NEEDED = {"onnxruntime": "onnxruntime", "grpc": "grpcio", "sklearn": "scikit-learn"}
-INTERRUPTED = 130
-NEXT = """
-Three things to try next:
-  cascade release examples/digits/release     what was run, byte for byte
-  python examples/digits/train.py             train the three models again
-  README.md, "Run it"                         the same on your own devices
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="only the table, as JSON")
     parser.add_argument("--seconds", type=float, default=18.0, help="how long questions are shown live (18)")
     parser.add_argument("--release", type=Path, default=RELEASE, help="the three models (those of examples/digits)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for answers and journals (in your state folder)")
 
 
 def run(wanted: argparse.Namespace) -> int:
@@ -49,6 +44,7 @@ def run(wanted: argparse.Namespace) -> int:
 
 
 async def _run(wanted: argparse.Namespace) -> int:
+    from cascade_cli.demo.afterwards import Notes, things_to_try, usual_folder
     from cascade_cli.demo.digits import splits
     from cascade_cli.demo.fleet import Fleet
     from cascade_cli.demo.show import Show
@@ -58,16 +54,18 @@ async def _run(wanted: argparse.Namespace) -> int:
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    view = View(io.StringIO() if wanted.json else sys.stdout)
+    view, notes = View(io.StringIO() if wanted.json else sys.stdout), Notes()
     with tempfile.TemporaryDirectory(prefix="cascade-demo-") as folder:
         fleet = Fleet(Path(folder), wanted.release)
         try:
             await fleet.start(view.say)
-            rows = await Show(fleet, splits()[2], view, wanted.seconds).run()
+            rows = await Show(fleet, splits()[2], view, wanted.seconds, notes.note).run()
         finally:
             await fleet.stop()
+        left = notes.leave(wanted.keep or usual_folder(), Path(folder))
     if wanted.json:
-        sys.stdout.write(msgspec.json.encode({"broker": fleet.broker, "rows": as_json(rows)}).decode() + "\n")
+        said = {"broker": fleet.broker, "rows": as_json(rows), "answers": str(left.answers) if left else None}
+        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
     else:
-        view.say("\n".join(["", *table(rows), NEXT.rstrip()]))
+        view.say("\n".join(["", *table(rows), "", things_to_try(left, wanted.release)]))
     return 0

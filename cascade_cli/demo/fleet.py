@@ -185,6 +185,8 @@ joules_per_byte = {JOULES_PER_BYTE}
 [ask_socket]
 path = "{self.socket(name)}"
 max_per_s = 0
+[journal]
+path = "{name}.journal"
 {self._tasks()}
 {streams}
 """

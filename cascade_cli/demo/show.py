@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cascade_cli.demo.asking import Application, Given, Score
@@ -26,7 +26,16 @@ MEASURED = {"device only": DEVICE_ONLY, "cloud only": CLOUD_ONLY, "cascade": CAS
 class Show:
     """Three applications, one screen."""
 
-    def __init__(self, fleet: Fleet, images: Split, view: View, seconds: float = SHOWN_FOR_S) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        images: Split,
+        view: View,
+        seconds: float = SHOWN_FOR_S,
+        note: Callable[[Given], None] = lambda given: None,
+    ) -> None:
+        """`note` is told each answer."""
+        self._note = note
         self._fleet, self._images, self._view, self._seconds = fleet, images, view, seconds
         self.score = Score()
         self._applications = [Application(name, fleet.socket(name), images, self._heard) for name in AGENTS]
@@ -131,5 +140,6 @@ class Show:
 
     def _heard(self, given: Given) -> None:
         """In a pipe, those answers are told that tell something: provisional ones, and their corrections."""
+        self._note(given)
         if self._showing and not self._view.live and (given.answer["correction"] or given.answer["provisional"]):
             self._view.say(told(given))

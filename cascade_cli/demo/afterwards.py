@@ -1,0 +1,100 @@
+"""What the demo leaves behind: its answers and its agents' journals, so that there is something to ask about."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from cascade_cli.demo.asking import Given
+
+ANSWERS = "answers.jsonl"
+JOURNAL = ".journal"
+
+
+class Left(NamedTuple):
+    """What can be asked about now."""
+
+    answers: Path
+    journal: Path | None
+    telling: str
+    """The id of a question whose answer has a story: provisional first, corrected later, if there is one."""
+
+
+def usual_folder() -> Path:
+    """Where a user's programs keep what may be lost: by the XDG's rule."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "cascade" / "demo"
+
+
+class Notes:
+    """Every answer that the demo's applications were given, in order."""
+
+    def __init__(self) -> None:
+        self._given: list[Given] = []
+
+    def note(self, given: Given) -> None:
+        self._given.append(given)
+
+    def leave(self, folder: Path, journals: Path) -> Left | None:
+        """Write them, and move the journals beside them. None where that can't be: the demo went well anyway."""
+        telling = self._telling()
+        if telling is None:
+            return None
+        lines = [msgspec.json.encode(given.answer) for given in self._given]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ANSWERS).write_bytes(b"".join(line + b"\n" for line in lines))
+            for path in journals.glob(f"*{JOURNAL}"):
+                shutil.move(path, folder / path.name)
+        except OSError:
+            return None
+        journal = folder / f"{telling.agent}{JOURNAL}"
+        return Left(folder / ANSWERS, journal if journal.exists() else None, telling.answer["id"])
+
+    def _telling(self) -> Given | None:
+        corrected = (given for given in self._given if given.answer["correction"] and len(given.answer["trail"]) > 1)
+        return next(corrected, self._given[-1] if self._given else None)
+
+
+def things_to_try(left: Left | None, release: Path) -> str:
+    """Commands that work now, on this machine, from this folder."""
+    asked = [
+        (["release", _short(release)], "what was run, stage by stage"),
+        (["--help"], "what else there is"),
+    ]
+    if left is not None:
+        asked = [
+            (["why", "--last", "20", "--answers", _short(left.answers)], "who answered what, a line each"),
+            (["why", left.telling, *_source(left)], "the story of that one: when it was asked, and why it climbed"),
+        ]
+    own = ["init", "all", "--insecure", "--folder", "my-cascade", "--release", _short(release)]
+    tried = [*asked, (own, "settings of your own, with every key explained")]
+    lines = [f"  {shlex.join([*_program(), *words])}\n      {about}" for words, about in tried]
+    return "\n".join(["Three things to try next:", *lines])
+
+
+def _source(left: Left) -> Sequence[str]:
+    if left.journal is not None:
+        return ("--journal", _short(left.journal))
+    return ("--answers", _short(left.answers))
+
+
+def _short(path: Path) -> str:
+    """From where we are, where that is shorter."""
+    here = os.path.relpath(path)
+    return here if len(here) < len(str(path)) else str(path)
+
+
+def _program() -> list[str]:
+    """As it was called: the environment that `make demo` made is on no PATH."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return [_short(Path(sys.executable)), "-m", "cascade_cli"]
+    return ["cascade"] if shutil.which("cascade") == str(called) else [_short(called.absolute())]
