@@ -95,8 +95,14 @@ def make_release(folder: Path, plan: ReleasePlan) -> list[str]:
         raise BundleRejected("a release has a model for one tier at least")
     if folder.exists() and not (folder / RELEASE_FILE).exists() and not _empty(folder):
         raise BundleRejected(f"{folder}: is there, and is no release; it stays as it is")
+    for word, named in (("name", plan.name), ("task", plan.task)):
+        if as_name(named) != named:
+            raise BundleRejected(f"{word}: found {named!r}, expected letters, digits, '_', '.' and '-', at most 64")
     with _unfinished(folder) as made:
-        notes = _Making(made, plan).all()
+        try:
+            notes = _Making(made, plan).all()
+        except BundleRejected as error:
+            raise type(error)(str(error).replace(f"{made}", f"{folder}")) from error
         _put(made, folder)
     return notes
 
@@ -180,6 +186,8 @@ class _Making:
         scores = bare.scores(apply_features(noise(self._shape, self._dtype), features), name)
         if kind == "classes":
             self._settle_labels(bare, scores.shape[1])
+        elif kind == "anomaly" and scores.shape[1] != 1:
+            raise BundleRejected(f"{bare.path}: gives {scores.shape[1]} numbers, where an anomaly score is one")
         activation = wanted.activation or ("none" if kind == "estimate" else activation_for(scores))
         if activation != (wanted.activation or "none"):
             self._notes.append(f"{bare.path.name} gives no probabilities: a {activation} makes them some")
