@@ -60,7 +60,7 @@ class Inbox:
                 self._changed.wait(max(0.0, self._oldest_at + self._commit_within_s - monotonic()))
             if self._closed and not self._orders:
                 return None
-            return [self._next() for _ in range(min(len(self._orders), MOST_AT_ONCE))]
+            return self._next_group()
 
     def close(self) -> None:
         """Nothing more goes in; what is in can still be taken."""
@@ -80,9 +80,11 @@ class Inbox:
             or monotonic() >= self._oldest_at + self._commit_within_s
         )
 
-    def _next(self) -> Any:
-        order = self._orders.popleft()
-        self._bytes -= order.bytes
-        if not self._orders:
-            self._urgent = False
-        return order.what
+    def _next_group(self) -> list[Any]:
+        """All of them in one go, where they are not too many: who puts meanwhile waits for the lock."""
+        if len(self._orders) <= MOST_AT_ONCE:
+            taken, self._orders, self._bytes, self._urgent = self._orders, deque(), 0, False
+            return [order.what for order in taken]
+        group = [self._orders.popleft() for _ in range(MOST_AT_ONCE)]
+        self._bytes -= sum([order.bytes for order in group])
+        return [order.what for order in group]

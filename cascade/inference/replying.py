@@ -150,7 +150,8 @@ class Replying:
 
     def give(self, waiting: Waiting, answer: Answer) -> None:
         given = waiting.give(answer)
-        self.out.extend(Reply(back, given) for back in waiting.backs)
+        for back in waiting.backs:
+            self.out.append(Reply(back, given))
         self.room.settled(waiting)
 
     def end(self, waiting: Waiting, answer: Answer) -> None:

@@ -87,6 +87,7 @@ class Waiting:
         "kept",
         "key",
         "life",
+        "may_give_way",
         "question",
         "steps",
         "uplink_bytes",
@@ -105,6 +106,8 @@ class Waiting:
         self.kept = asked.restored
         self.holding = False
         """Waits for its own record on disk before anything is done about it."""
+        self.may_give_way = False
+        """It has a place among those who would make room for others."""
         self.life: Life = Life.PROVISIONAL if asked.restored and now >= self.deadline else Life.OPEN
         self.given: Answer | None = None
         self.guess: Guess | None = None
@@ -115,10 +118,6 @@ class Waiting:
     @property
     def wants_corrections(self) -> bool:
         return self.keep_until > self.deadline
-
-    @property
-    def safe_elsewhere(self) -> bool:
-        return self.kept and self.life is Life.PROVISIONAL
 
     def age_ms(self, now: float) -> float:
         return self.question.age_ms + (now - self.arrived_at) * 1000.0
@@ -190,14 +189,20 @@ class WaitingRoom:
     def settled(self, waiting: Waiting) -> None:
         """It was given something, or its record on disk changed: whether it may give way is seen anew."""
         self._forget_place(waiting)
-        if waiting.safe_elsewhere:
+        if waiting.life is not Life.PROVISIONAL:
+            return
+        if waiting.kept:  # it has had an answer, and is safe on disk
             self._parkable[waiting.key] = None
-        elif waiting.life is Life.PROVISIONAL and waiting.guess is not None:
+            waiting.may_give_way = True
+        elif waiting.guess is not None:
             self._hoping[waiting.question.priority][waiting.key] = None
+            waiting.may_give_way = True
 
     def _forget_place(self, waiting: Waiting) -> None:
-        self._parkable.pop(waiting.key, None)
-        self._hoping[waiting.question.priority].pop(waiting.key, None)
+        if waiting.may_give_way:
+            waiting.may_give_way = False
+            self._parkable.pop(waiting.key, None)
+            self._hoping[waiting.question.priority].pop(waiting.key, None)
 
     def crowded(self, coming: int = 0) -> bool:
         """Half full of questions that have had no answer yet, with those that come: the others would give way."""
