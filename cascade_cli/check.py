@@ -40,7 +40,8 @@ def run(wanted: argparse.Namespace) -> int:
         raise SettingsError(str(wanted.file), settings.silent_streams)
     with tempfile.TemporaryDirectory() as folder:
         runner = stage_runner(Path(folder), settings.engine)
-        releases = install_tasks(runner, settings.tasks, tier, str(wanted.file))
+        passes_on = isinstance(settings, FogSettings) and settings.above is not None
+        releases = install_tasks(runner, settings.tasks, tier, str(wanted.file), passes_on=passes_on)
         runner.close()
     sys.stdout.write(f"{wanted.file}: right, for the {tier} tier\n")
     for release in releases:

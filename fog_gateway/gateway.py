@@ -37,8 +37,8 @@ class FogGateway:
         folder = state_folder(settings.gateway.state_dir)
         self.tally = Tally("fog")
         self._runner = stage_runner(folder, settings.engine)
-        self._releases = install_tasks(self._runner, settings.tasks, "fog", where)
         self._above = above if above is not None else self._cloud()
+        self._releases = install_tasks(self._runner, settings.tasks, "fog", where, passes_on=self._above is not None)
         self.presences = Presences(settings.devices.max_devices)
         self.tally.gauge(DEVICES_ONLINE, (), self.presences.online)
         self.device_metrics = DeviceMetrics(

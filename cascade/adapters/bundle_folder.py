@@ -83,10 +83,15 @@ def open_bundle(folder: Path, max_bytes: int = MAX_BUNDLE_BYTES) -> LoadedBundle
     return LoadedBundle(manifest, folder, digest_of(raw))
 
 
+def names_tier(folder: Path, tier: Tier) -> bool:
+    """Whether a release has a bundle for this tier, here or elsewhere."""
+    return tier in _release_manifest(folder.resolve()).bundles
+
+
 def tiers_of(folder: Path) -> tuple[Tier, ...]:
     """Those of a release whose bundles are here, from the device up: a device carries only its own."""
     folder = folder.resolve()
-    manifest = read_release_manifest(_manifest_bytes(folder, RELEASE_FILE), str(folder / RELEASE_FILE))
+    manifest = _release_manifest(folder)
     return tuple(
         cast(Tier, tier)
         for tier in TIERS
@@ -156,6 +161,10 @@ def write_release(folder: Path, name: str, task: str, gates: Sequence[StageGate]
         _check_part(folder.resolve(), manifest, tier_there)
     write_whole(folder / RELEASE_FILE, raw)
     return digest_of(raw)
+
+
+def _release_manifest(folder: Path) -> ReleaseManifest:
+    return read_release_manifest(_manifest_bytes(folder, RELEASE_FILE), str(folder / RELEASE_FILE))
 
 
 def _manifest_bytes(folder: Path, name: str) -> bytes:

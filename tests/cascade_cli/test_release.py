@@ -104,3 +104,29 @@ def test_what_does_not_fit_the_model_is_told_and_nothing_is_written(cascade, mod
     assert cascade("release", "r", "--edge", model, *words) == 1
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["my model.onnx"]
+
+
+FOG = """
+[gateway]
+name = "barn.gw1"
+site = "barn"
+[below]
+host = "127.0.0.1"
+[[tasks]]
+name = "r"
+release = "r"
+"""
+ABOVE = """
+[above]
+host = "127.0.0.1"
+insecure_ok = true
+"""
+
+
+def test_a_gateway_needs_no_model_of_its_own_while_somebody_is_above(cascade, model, tmp_path, capsys):
+    cascade("release", "r", "--edge", model, "--cloud", model)
+    (tmp_path / "fog.toml").write_text(FOG + ABOVE)
+    assert cascade("check", "fog.toml") == 0
+    (tmp_path / "fog.toml").write_text(FOG)
+    assert cascade("check", "fog.toml") == 2
+    assert "no bundle for tier fog" in capsys.readouterr().err
