@@ -13,6 +13,7 @@ from cascade.adapters.bundle_folder import LoadedRelease, open_release
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_shape import Reader
 from cascade.errors import SettingsError, StorageError
+from cascade_cli.called_as import called
 from cascade_cli.check import TIERS
 from cascade_cli.init_documents import PROGRAMS, Wishes, document_of, files_wanted
 from cascade_cli.settings_page import page
@@ -147,8 +148,10 @@ def _tell(
     if missing:
         lines += ["", "these files are named in them, and not there yet:", *(f"  {path}" for path in missing)]
     lines += ["", "next:"]
-    lines += [f"  cascade check {shlex.quote(str(path))}" for path in paths.values()]
-    lines += [f"  {PROGRAMS[tier].program} --config {shlex.quote(str(paths[tier]))}" for tier in reversed(paths)]
+    lines += [f"  {called('cascade')} check {shlex.quote(str(path))}" for path in paths.values()]
+    lines += [
+        f"  {called(PROGRAMS[tier].program)} --config {shlex.quote(str(paths[tier]))}" for tier in reversed(paths)
+    ]
     if "edge" in paths:
         lines += ["ask, as a program would:", f"  {_asked_by(paths['edge'].parent, documents['edge'], release)}"]
     if wanted.release is None:
@@ -161,4 +164,4 @@ def _asked_by(folder: Path, document: dict[str, Any], release: LoadedRelease) ->
     tensors = ", ".join(f"'{one.tensor}': n.zeros({one.shape}, '{one.dtype}')" for one in stage.inputs)
     stream, socket = document["streams"][0]["name"], folder / document["ask_socket"]["path"]
     said = f"print(ask('{socket}', '{stream}', {{{tensors}}}))"
-    return f'python -c "import numpy as n; from edge_agent.ask_client import ask; {said}"'
+    return f'{called("python")} -c "import numpy as n; from edge_agent.ask_client import ask; {said}"'

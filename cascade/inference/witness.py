@@ -49,9 +49,12 @@ class Witness:
         self._began: float | None = None
         self._deadline_ms = 0.0
         self._over = True
+        self._passed_on = False
+        """What is given now is what the hop above said: its reason is about another way up than ours."""
         self._runs: dict[int, RunStage] = {}
 
     def saw(self, event: Event, effects: list[Effect], now: float) -> None:
+        self._passed_on = isinstance(event, Answered)
         if self._id:
             self._note_event(event, now)
         if self._hop is None and isinstance(event, Answered) and event.answer.id == (self._id or event.answer.id):
@@ -152,7 +155,7 @@ class Witness:
         self._over = not answer.provisional
         kind = "a provisional answer" if answer.provisional else "a correction" if answer.correction else "an answer"
         what = said(answer) if answer.outcome is Outcome.ANSWERED else answer.outcome.value
-        state = self._way_up(now) if answer.reason in WAY_UP else ""
+        state = self._way_up(now) if answer.reason in WAY_UP and not self._passed_on else ""
         self._say(now, f"given {kind}: {what}, because {in_words(answer.reason)}; {self._left(now)}{state}")
 
     def _left(self, now: float) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from cascade_cli.called_as import called, short
 from cascade_cli.demo.asking import Given
 
 ANSWERS = "answers.jsonl"
@@ -66,35 +66,21 @@ class Notes:
 def things_to_try(left: Left | None, release: Path) -> str:
     """Commands that work now, on this machine, from this folder."""
     asked = [
-        (["release", _short(release)], "what was run, stage by stage"),
+        (["release", short(release)], "what was run, stage by stage"),
         (["--help"], "what else there is"),
     ]
     if left is not None:
         asked = [
-            (["why", "--last", "20", "--answers", _short(left.answers)], "who answered what, a line each"),
+            (["why", "--last", "20", "--answers", short(left.answers)], "who answered what, a line each"),
             (["why", left.telling, *_source(left)], "the story of that one: when it was asked, and why it climbed"),
         ]
-    own = ["init", "all", "--insecure", "--folder", "my-cascade", "--release", _short(release)]
+    own = ["init", "all", "--insecure", "--folder", "my-cascade", "--release", short(release)]
     tried = [*asked, (own, "settings of your own, with every key explained")]
-    lines = [f"  {shlex.join([*_program(), *words])}\n      {about}" for words, about in tried]
+    lines = [f"  {shlex.join([called('cascade'), *words])}\n      {about}" for words, about in tried]
     return "\n".join(["Three things to try next:", *lines])
 
 
 def _source(left: Left) -> Sequence[str]:
     if left.journal is not None:
-        return ("--journal", _short(left.journal))
-    return ("--answers", _short(left.answers))
-
-
-def _short(path: Path) -> str:
-    """From where we are, where that is shorter."""
-    here = os.path.relpath(path)
-    return here if len(here) < len(str(path)) else str(path)
-
-
-def _program() -> list[str]:
-    """As it was called: the environment that `make demo` made is on no PATH."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return [_short(Path(sys.executable)), "-m", "cascade_cli"]
-    return ["cascade"] if shutil.which("cascade") == str(called) else [_short(called.absolute())]
+        return ("--journal", short(left.journal))
+    return ("--answers", short(left.answers))
