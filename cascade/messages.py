@@ -304,6 +304,11 @@ class Answer(Word, frozen=True, gc=False, kw_only=True):
     trail: tuple[Step, ...] = ()
 
     @property
+    def settles(self) -> bool:
+        """It is what the question gets, whenever it is asked again: no guess, and no excuse."""
+        return not self.provisional and self.outcome in (Outcome.ANSWERED, Outcome.DROPPED)
+
+    @property
     def key(self) -> Key:
         return Key(self.device, self.id, self.digest)
 

@@ -34,7 +34,6 @@ class CloudService:
             tier="cloud",
             max_open=settings.limits.max_open,
             max_keep_ms=settings.limits.max_keep_s * 1000.0,
-            remembers=True,
         )
         self.loop = AnsweringLoop(
             Hop(hop),

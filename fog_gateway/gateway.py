@@ -59,7 +59,7 @@ class FogGateway:
             tier="fog",
             max_open=settings.limits.max_open,
             max_keep_ms=settings.limits.max_keep_s * 1000.0,
-            remembers=True,
+            remembers=not self._state.at_once,
             audit_share=settings.audit.share,
             seed=dice_seed(folder, settings.audit.seed_file),
         )

@@ -26,6 +26,9 @@ class AnswerMemory(Protocol):
     One that fails says "nothing known" and "done" all the same: a hop answers without its memory too.
     """
 
+    at_once: bool
+    """It knows what it was told as soon as it was told. Then the hop need not wait for it (`HopSettings.remembers`)."""
+
     def recall(self, key: Key, known: Callable[[Answer | None], None]) -> None: ...
 
     def remember(self, key: Key, answer: Answer, done: Callable[[], None]) -> None: ...
@@ -86,9 +89,16 @@ class AnsweringLoop:
         self._memory.remember(effect.key, effect.answer, lambda: self.shell.post(Remembered(effect.key)))
 
     def _reply(self, effect: Reply) -> None:
-        self._replies.setdefault(effect.back, []).append(effect.answer)
+        answer = effect.answer
+        if self._memory.at_once and answer.settles:
+            self._memory.remember(answer.key, answer, _nothing)
+        self._replies.setdefault(effect.back, []).append(answer)
 
     def _send_replies(self) -> None:
         replies, self._replies = self._replies, {}
         for back, answers in replies.items():
             self._below.reply(back, answers)
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""

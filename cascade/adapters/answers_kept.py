@@ -15,6 +15,8 @@ MOST_ANSWERS = 100_000
 class AnswersKept:
     """Kept in the order in which they were given, so the oldest stands first."""
 
+    at_once = True
+
     def __init__(self, kept_s: float, most: int = MOST_ANSWERS, clock: Callable[[], float] = monotonic) -> None:
         self._kept_s, self._most, self._clock = kept_s, most, clock
         self._answers: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()

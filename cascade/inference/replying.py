@@ -33,7 +33,8 @@ class HopSettings(Word, frozen=True, gc=False, kw_only=True):
     retry_ms: float = 1000.0
     """When the refused may come back."""
     remembers: bool = False
-    """Record final answers before they are given, so that a repeated question gets the same one."""
+    """Record final answers before they are given, so that a repeated question gets the same one. For a memory across a
+    network, or a disk: one in the process is told while they are given."""
     audit_share: float = 0.0
     max_audits: int = 64
     audit_within_s: float = 10.0
@@ -172,7 +173,7 @@ class Replying:
     def _records(self, waiting: Waiting, answer: Answer) -> bool:
         if waiting.durability is Durability.SYNCED:
             return True
-        return self.settings.remembers and answer.outcome in (Outcome.ANSWERED, Outcome.DROPPED)
+        return self.settings.remembers and answer.settles
 
     def _leave(self, waiting: Waiting) -> None:
         self.room.leave(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ async def cloud(tmp_path: Path, request: pytest.FixtureRequest):
     release = open_release(write_scripted_release(tmp_path), "cloud")
     runner.install(release)
     below, engine = Below(), Counting(runner)
-    hop = Hop(HopSettings(node="cloud", tier="cloud", remembers=True))
+    hop = Hop(HopSettings(node="cloud", tier="cloud"))
     loop = AnsweringLoop(hop, engine, below, AnswersKept(60.0), model_thread=request.param)
     await loop.open([release.ladder])
     below.engine = engine
@@ -126,3 +127,32 @@ def test_answers_are_kept_for_so_long_and_so_many():
     assert not found("c")
     kept.remember(Key("d", "e", b""), object(), lambda: None)
     assert len(kept) == 1
+
+
+class FarMemory(AnswersKept):
+    """Says that it has an answer only when it is let."""
+
+    at_once = False
+
+    def __init__(self) -> None:
+        super().__init__(60.0)
+        self.asked_to: list[Any] = []
+
+    def remember(self, key: Key, answer: Answer, done: Callable[[], None]) -> None:
+        self.asked_to.append(lambda: super(FarMemory, self).remember(key, answer, done))
+
+
+async def test_with_a_memory_across_a_network_an_answer_is_recorded_before_it_is_given(tmp_path: Path):
+    runner, below, memory = StageRunner(), Below(), FarMemory()
+    release = open_release(write_scripted_release(tmp_path), "cloud")
+    runner.install(release)
+    loop = AnsweringLoop(Hop(HopSettings(node="cloud", tier="cloud", remembers=True)), runner, below, memory)
+    await loop.open([release.ladder])
+    below.post(Asked(question(), "gateway"))
+    async with asyncio.timeout(10.0):
+        while not memory.asked_to:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert below.replies == []
+    memory.asked_to.pop()()
+    await below.answers(1)
+    await loop.close()

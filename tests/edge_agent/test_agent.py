@@ -62,7 +62,7 @@ class Cascade:
         runner = StageRunner()
         release = open_release(self.release, tier)
         runner.install(release)
-        hop = Hop(HopSettings(node=tier, tier=tier, remembers=True), UplinkSettings() if above else None)
+        hop = Hop(HopSettings(node=tier, tier=tier), UplinkSettings() if above else None)
         loop = AnsweringLoop(hop, runner, below, AnswersKept(60.0), above=above)
         await loop.open([release.ladder])
         self.loops.append(loop)
