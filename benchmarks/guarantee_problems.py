@@ -27,18 +27,27 @@ class Problem(NamedTuple):
     easy: tuple[float, ...] = (0.999, 0.999)
     hard: tuple[float, ...] = (0.35, 0.8)
     noise: tuple[float, ...] = (0.8, 0.5)
+    difficult: float = 0.25
+    """Share of samples that are not easy."""
     name: str = "two tiers"
 
 
 PROBLEMS = (
     Problem(),
     Problem(hard=(0.1, 0.85), noise=(0.3, 0.3), name="two tiers, sharp confidence"),
-    Problem(easy=(0.99, 0.97), hard=(0.4, 0.75), noise=(1.5, 0.5), name="two tiers, the device better at what is easy"),
+    Problem(
+        easy=(0.99, 0.97),
+        hard=(0.4, 0.75),
+        noise=(1.5, 0.5),
+        difficult=0.4,
+        name="two tiers, the device better at what is easy",
+    ),
     Problem(
         tiers=("edge", "fog", "cloud"),
         easy=(0.999, 0.999, 0.999),
         hard=(0.2, 0.5, 0.85),
         noise=(0.8, 0.8, 0.5),
+        difficult=0.4,
         name="three tiers",
     ),
 )
@@ -52,7 +61,9 @@ def drawn(problem: Problem, samples: int, seed: int) -> Recordings:
     """So many samples, all of it by the seed."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, CLASSES, samples)
-    difficulty = rng.beta(0.6, 1.6, samples)
+    difficulty = np.where(
+        rng.random(samples) < problem.difficult, rng.beta(1.0, 1.0, samples), 0.05 * rng.random(samples)
+    )
     luck = rng.random(samples)
     stages = tuple(
         _stage(problem, number, tier, label, difficulty, luck, rng) for number, tier in enumerate(problem.tiers)

@@ -1,0 +1,73 @@
+"""Whether recordings can support a promise at all, and how many samples would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cascade.inference.recordings import Recordings
+from cloud_service.calibrating.targets import Counted, Target, p_of_counts
+
+_MOST = 100_000_000
+"""Samples beyond which nobody will go and record more."""
+_MOST_REPEATED = 1_000_000
+
+
+def unsupported(recordings: Recordings, targets: Sequence[Target], without: Sequence[str]) -> list[str]:
+    """What no number of tests would mend."""
+    mistakes = []
+    if any(target.kind in ("worse", "wrong") for target in targets):
+        mistakes += _unseen(recordings, targets, without)
+    if len(recordings.stages) < 2:
+        mistakes.append("a ladder of one stage has nobody above to be compared with")
+    return mistakes
+
+
+def _unseen(recordings: Recordings, targets: Sequence[Target], without: Sequence[str]) -> list[str]:
+    """A promise over labels that were never recorded would be one about nothing."""
+    there = {recordings.label_names[index] for index in np.unique(recordings.label[recordings.label >= 0])}
+    can_say = {label for stage in recordings.stages for label in stage.labels}
+    mistakes = []
+    if len(there) == 1 and len(can_say) > 1:
+        return [f"all samples are of one class, {there.pop()}: of the others nothing is known"]
+    unseen = sorted(can_say - there - set(without))
+    if unseen and there:
+        mistakes.append(
+            f"no sample of {', '.join(unseen)}: record some, or say that the field has none either (--without)"
+        )
+    unknown = sorted(there - set(recordings.stages[-1].labels)) if recordings.stages[-1].labels else []
+    if unknown:
+        mistakes.append(f"samples of {', '.join(unknown)}, which the top of the ladder can't say")
+    return mistakes
+
+
+def needed(counted: Mapping[Target, Counted], error: float, samples: int) -> int | None:
+    """How many samples like these would refute that a target is missed, as often as not. None: no number would."""
+    if any(each.samples and each.mean >= each.bound for each in counted.values()):
+        return None
+    if any(not each.samples for each in counted.values()):
+        return None
+    enough, short = 1.0, 0.0
+    while not _would_do(counted, error, enough):
+        short, enough = enough, enough * 2.0
+        if enough * samples > _MOST:
+            return None
+    while enough - short > 0.02 * enough:
+        middle = 0.5 * (short + enough)
+        short, enough = (short, middle) if _would_do(counted, error, middle) else (middle, enough)
+    return max(samples + 1, round(enough * samples))
+
+
+def _would_do(counted: Mapping[Target, Counted], error: float, times: float) -> bool:
+    return all(_p_of_more(each, error, times) <= error for each in counted.values())
+
+
+def _p_of_more(counted: Counted, error: float, times: float) -> float:
+    """Of so many times as many samples, with the same shares. Of yes and no the counts say all; others are repeated."""
+    samples = max(1, round(counted.samples * times))
+    if counted.is_count:
+        worse, better = (round(count * times) for count in counted.counts)
+        return p_of_counts(worse, better, samples, counted.low < 0.0, counted.bound, error)
+    rows = np.random.default_rng(0).permutation(np.arange(min(samples, _MOST_REPEATED)) % counted.samples)
+    return counted._replace(values=counted.values[rows]).p_value(error)
