@@ -47,6 +47,8 @@ def run(wanted: argparse.Namespace) -> int:
     for release in releases:
         stages = ", ".join(f"{stage.name} ({stage.gate.name})" for stage in release.ladder.stages)
         sys.stdout.write(f"  task {release.manifest.task}: release {release.id}: {stages}\n")
+    for name in sorted({task.name for task in settings.tasks} - {release.manifest.task for release in releases}):
+        sys.stdout.write(f"  task {name}: its release has no model for this tier, so its questions are passed on\n")
     return 0
 
 
