@@ -12,6 +12,10 @@ from benchmarks.command import BUILD, Subject, arguments, effort_of, run, shown,
 
 SUBJECTS = {
     "against_handwritten": "benchmarks.against_handwritten.subject",
+    "in_line": "benchmarks.in_line",
+    "footprint": "benchmarks.footprint",
+    "tiers": "benchmarks.tiers.subject",
+    "growth": "benchmarks.growth.subject",
 }
 """By name, where each `SUBJECT` is. The peers have a command of their own: `make bench-peers`."""
 TABLE = "table.txt"

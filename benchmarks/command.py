@@ -29,6 +29,8 @@ class Subject(NamedTuple):
     measure: Callable[[Effort, Tell], dict[str, Any]]
     table: Callable[[dict[str, Any]], str]
     rounds: int = 5
+    picture: Callable[[dict[str, Any]], str] | None = None
+    """SVG of a report, written beside its JSON file."""
 
 
 def run(subject: Subject, effort: Effort, out: Path, tell: Tell) -> dict[str, Any]:
@@ -49,6 +51,8 @@ def run(subject: Subject, effort: Effort, out: Path, tell: Tell) -> dict[str, An
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=2) + "\n")
+    if subject.picture is not None:
+        out.with_suffix(".svg").write_text(subject.picture(report))
     return report
 
 

@@ -69,6 +69,20 @@ class LightDevice:
         await asyncio.wait_for(self._done, max(ANSWER_WITHIN_S, count / 100))
         return self._waits
 
+    async def run_for(self, seconds: float, per_s: float, phase: float) -> list[float]:
+        """One question at a time: the next at once (`per_s` 0), or so many a second, counted from when each was due:
+        a tier that keeps a device waiting is not asked less for it. `phase` is where in its beat the device begins."""
+        loop, waits = asyncio.get_running_loop(), list[float]()
+        due_at = loop.time() + (phase / per_s if per_s else 0.0)
+        ends_at = loop.time() + seconds
+        while due_at < ends_at:
+            await asyncio.sleep(max(0.0, due_at - loop.time()))
+            asked_at = loop.time()
+            (waited,) = await self.run(1, 1)
+            waits.append(waited + max(0.0, asked_at - due_at))
+            due_at = due_at + 1.0 / per_s if per_s else loop.time()
+        return waits
+
     def _post(self, event: Event) -> None:
         if type(event) is Answered:
             self._answered(event.answer)

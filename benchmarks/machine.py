@@ -21,12 +21,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: Callable[[], object], why: str, within_s: float = 30.0) -> None:
+def wait_for(what: Callable[[], object], why: str, within_s: float = 30.0, step_s: float = 0.02) -> None:
     give_up_at = time.monotonic() + within_s
     while not what():
         if time.monotonic() > give_up_at:
             raise TimeoutError(f"{why}: not within {within_s:g} s")
-        time.sleep(0.02)
+        time.sleep(step_s)
 
 
 def listens(port: int) -> bool:
