@@ -25,7 +25,7 @@ from cascade.adapters.settings_file import settings_from
 from cascade.adapters.stage_runner import StageRunner
 from cascade.adapters.transports.memory import MemoryExchange
 from cascade.books import books
-from cascade.errors import BadInput, LinkError, SettingsError
+from cascade.errors import BadInput, LinkError, NotKept, SettingsError
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -278,6 +278,27 @@ async def test_its_books_balance(cascade):
         balance = books(agent.tally.snapshot())
     assert balance.balanced
     assert (balance.answered, balance.refused) == (20, 1)
+
+
+async def test_it_says_why_an_answer_is_as_it_is(cascade):
+    async with cascade.agent({"keep_asking_s": 60}, limits={"answers_explained": 4}) as agent:
+        await linked(agent)
+        answer = await agent.ask(scripted_sample(UNSURE, SURE, SURE), final=True)
+        explained = agent.explain(answer.id)
+        with pytest.raises(NotKept, match="no answer to question never"):
+            agent.explain("never")
+        for _ in range(4):
+            await agent.ask(scripted_sample(SURE, SURE, SURE))
+        with pytest.raises(NotKept, match="the last 4 of at most 4"):
+            agent.explain(answer.id)
+    assert [hop.split(",")[0] for hop in explained.hops] == ["edge", "fog"]
+    assert explained.ending == ('The answer is "yes", by the fog tier, because it was sure enough.',)
+
+
+def test_programs_without_asyncio_ask_why_too(tmp_path):
+    with BlockingEdgeAgent(Cascade(tmp_path).settings()) as agent:
+        answer = agent.ask(scripted_sample(UNSURE, SURE, SURE))
+        assert "there is no hop above to ask" in agent.explain(answer.id).ending[0]
 
 
 async def test_its_journal_replays_to_the_same_decisions(cascade, tmp_path):

@@ -20,6 +20,7 @@ from edge_agent import ask_client_end, ask_socket
 from edge_agent.ask_client import AskClient, AskRefused, ask
 from edge_agent.ask_mailbox import MAX_LETTERS
 from edge_agent.ask_socket import AskSocket
+from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import AskSocketTable
 
 QUESTION = b'{"stream":"cam","tensors":[{"name":"x","dtype":"uint8","shape":[4]}],"bytes":4}\nabcd'
@@ -65,6 +66,7 @@ class Place:
     def __init__(self, folder: Path, heard: Any) -> None:
         self.path, self.agent, self.heard = folder / "ask.sock", Agent(), heard
         self.taken: list[tuple[str, str]] = []
+        self.kept = KeptAnswers(10)
         self.sockets: list[AskSocket] = []
 
     async def open(self, **more: Any) -> AskSocket:
@@ -74,6 +76,7 @@ class Place:
             self.agent,
             self.heard,
             lambda back, answer: self.taken.append((back, answer.id)),
+            self.kept,
         )
         await socket_.open()
         self.sockets.append(socket_)
@@ -448,3 +451,60 @@ async def test_a_question_that_could_not_be_kept_is_accepted_with_a_word_about_i
     client.say(QUESTION)
     assert await client.hear() == {"accepted": "q1", "durable": False}
     await client.leave()
+
+
+async def test_the_agents_own_user_may_ask_why(place: Place) -> None:
+    await place.open()
+    for number in range(12):
+        place.kept.keep(answer(f"q{number}"))
+    client = await Raw.at(place)
+    client.say({"why": "q5"}, {"why": "nothing"}, {"why_last": 2})
+    told = [(await client.hear())["why"] for _ in range(3)]
+    assert [[one["id"] for one in each["answers"]] for each in told] == [["q5"], [], ["q10", "q11"]]
+    assert [(each["kept"], each["keeps"], each["left_out"]) for each in told] == [(10, 10, 0)] * 3
+
+
+async def test_another_user_is_not_told_what_others_were_answered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.open()
+    monkeypatch.setattr(ask_client_end, "_user_of", lambda transport: os.geteuid() + 1)
+    client = await Raw.at(place)
+    client.say({"why": "q5"}, QUESTION)
+    assert (await client.hear())["error"] == "not_allowed"
+    assert "accepted" in await client.hear()
+
+
+async def test_who_asks_why_too_fast_is_refused(place: Place) -> None:
+    await place.open(max_per_s=2)
+    client = await Raw.at(place)
+    client.say(*[{"why_last": 1}] * 3)
+    said = [await client.hear() for _ in range(3)]
+    assert [one.get("error", "told") for one in said] == ["told", "told", "too_fast"]
+
+
+async def test_of_answers_too_long_for_a_line_the_oldest_are_left_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_socket, "MOST_TOLD_BYTES", 1000)
+    await place.open()
+    for number in range(10):
+        place.kept.keep(answer(f"q{number}", label="x" * 100))
+    client = await Raw.at(place)
+    client.say({"why_last": 10})
+    told = (await client.hear())["why"]
+    assert told["left_out"] + len(told["answers"]) == 10
+    assert told["answers"][-1]["id"] == "q9"
+    assert 0 < len(told["answers"]) < 10
+
+
+async def test_the_client_for_python_programs_asks_why(place: Place) -> None:
+    await place.open()
+    place.kept.keep(answer("q1"))
+
+    def program() -> list[dict[str, Any]]:
+        with AskClient(place.path) as client:
+            return [client.why("q1"), client.why(last=5)]
+
+    told = await asyncio.to_thread(program)
+    assert [[one["id"] for one in each["answers"]] for each in told] == [["q1"], ["q1"]]
