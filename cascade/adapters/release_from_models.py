@@ -7,10 +7,7 @@ guessed on the way is told, so that nobody has to find it out from strange answe
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Literal, cast
@@ -22,7 +19,8 @@ from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bare_models import BareModel, Shape, activation_for, drawn, look_at, noise
 from cascade.adapters.bundle_folder import open_release, write_bundle, write_release
 from cascade.adapters.stage_runner import StageRunner
-from cascade.errors import BundleRejected, StorageError
+from cascade.adapters.whole_folder import is_empty, put, unfinished
+from cascade.errors import BundleRejected
 from cascade.inference.features import apply_features
 from cascade.inference.gate import Gate
 from cascade.messages import DTYPES
@@ -91,19 +89,20 @@ class ReleasePlan(msgspec.Struct, frozen=True, kw_only=True):
 def make_release(folder: Path, plan: ReleasePlan) -> list[str]:
     """Write the release, whole or not at all; one that is there already is replaced. Returns what was guessed, in
     sentences. `BundleRejected` with the file, and what to say about it."""
+    folder = folder.resolve()
     if not plan.models:
         raise BundleRejected("a release has a model for one tier at least")
-    if folder.exists() and not (folder / RELEASE_FILE).exists() and not _empty(folder):
+    if folder.exists() and not (folder / RELEASE_FILE).exists() and not (folder.is_dir() and is_empty(folder)):
         raise BundleRejected(f"{folder}: is there, and is no release; it stays as it is")
     for word, named in (("name", plan.name), ("task", plan.task)):
         if as_name(named) != named:
             raise BundleRejected(f"{word}: found {named!r}, expected letters, digits, '_', '.' and '-', at most 64")
-    with _unfinished(folder) as made:
+    with unfinished(folder) as made:
         try:
             notes = _Making(made, plan).all()
         except BundleRejected as error:
             raise type(error)(str(error).replace(f"{made}", f"{folder}")) from error
-        _put(made, folder)
+        put(made, folder)
     return notes
 
 
@@ -257,34 +256,3 @@ def _turned(sample: Shape, takes: tuple[int | None, ...]) -> Feature | None:
 def as_name(text: str) -> str:
     """What a manifest takes as a name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip("_.-")[:64] or "model"
-
-
-def _empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-@contextmanager
-def _unfinished(folder: Path) -> Iterator[Path]:
-    """A folder beside the one that is wanted, so that it can be renamed."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
-        made.chmod(0o755)
-    except OSError as error:
-        raise StorageError(f"{folder.parent}: {error.strerror or error}") from error
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _put(made: Path, folder: Path) -> None:
-    """In the place of what was there: for a moment there is neither."""
-    before = made.with_suffix(".before")
-    try:
-        if folder.exists():
-            folder.rename(before)
-        made.rename(folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror or error}") from error
-    shutil.rmtree(before, ignore_errors=True)

@@ -59,7 +59,6 @@ class InMemoryCascade:
         model_ms: Mapping[str, float] | None = None,
         uplink: UplinkSettings = USUAL_UPLINK,
         joules_per_byte: float = 0.0,
-        audit_share: float = 0.0,
         seed: int = 0,
     ) -> None:
         """`weather` and `model_ms` are by tier: the link that leads up to it ("fog", "cloud"), and how long one call of
@@ -82,8 +81,6 @@ class InMemoryCascade:
             weather_below=above.get("fog", NO_WEATHER),
             weather_above=above.get("cloud", NO_WEATHER),
             uplink=uplink,
-            device_settings={"audit_share": audit_share},
-            gateway_settings={"audit_share": audit_share},
             topmost=topmost,
             takes_s=self._models.takes_s,
             prepare=_compressed,

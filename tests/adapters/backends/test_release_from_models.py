@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from cascade.adapters.release_from_models import ModelFile, ReleasePlan, make_release
 from cascade.adapters.world import InMemoryCascade
-from cascade.errors import BundleRejected, MissingDependency
+from cascade.errors import BundleRejected, MissingDependency, StorageError
 from cascade.release.bundle import read_bundle_manifest
 
 SAMPLE = np.array([1.0, -0.5, 0.25, 2.0], np.float32)
@@ -194,3 +194,23 @@ def test_an_estimate_is_sure_by_its_spread(made, files):
     assert stage_of(release, "edge").output.activation == "none"
     with InMemoryCascade(release) as cascade:
         assert cascade._models.ladders["edge"][0].stages[0].gate.name == "spread"
+
+
+def test_colours_are_normalised_one_by_one_before_they_are_turned(made, files):
+    release, _ = made(
+        {"edge": ("m.onnx", shaped(files, (3, 4, 5)))},
+        each={"edge": {"subtract": (124.0, 116.0, 104.0), "divide": (58.0, 57.0, 57.5)}},
+        shape=(4, 5, 3),
+        dtype="uint8",
+    )
+    with InMemoryCascade(release) as cascade:
+        answer = cascade.ask(np.broadcast_to(np.array([124, 116, 104], np.uint8), (4, 5, 3)))
+    assert answer.prediction is not None
+    assert answer.prediction.scores == (0.5, 0.5)
+
+
+def test_a_place_that_can_hold_no_folder_is_told(made, files, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = files.write(tmp_path / "m.onnx", files.linear_onnx())
+    with pytest.raises(StorageError, match="file"):
+        make_release(tmp_path / "file/release", ReleasePlan(name="r", task="t", models={"edge": ModelFile(path=path)}))
