@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cascade.errors import BundleRejected
 from cascade.inference.gates import GATES
+from cascade.inference.gates.deferral import DeferralGate
 from cascade.messages import (
     PREDICTION_KINDS,
     AnomalyScore,
@@ -48,6 +49,8 @@ class Gate:
             raise BundleRejected(f"stage {stage.name}: the gate {spec.name} can't read {stage.kind} predictions")
         if measure.needs_threshold and (spec.threshold is None or isnan(spec.threshold)):
             raise BundleRejected(f"stage {stage.name}: the gate {spec.name} needs a threshold")
+        if isinstance(measure, DeferralGate):
+            measure = measure.learned(stage)
         missing = [label for label in spec.drop if label not in possible_labels(stage)]
         if missing:
             raise BundleRejected(f"stage {stage.name}: no labels {', '.join(missing)} to drop")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cascade.inference.gates.always import Always
 from cascade.inference.gates.confidence import Confidence
+from cascade.inference.gates.deferral import DeferralGate
 from cascade.inference.gates.entropy import Entropy
 from cascade.inference.gates.margin import Margin
 from cascade.inference.gates.never import Never
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 GATES: dict[str, Measure] = {
     "always": Always(),
     "confidence": Confidence(),
+    "deferral": DeferralGate(),
     "entropy": Entropy(),
     "margin": Margin(),
     "never": Never(),
