@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from cascade.adapters.installing import install_tasks, stage_runner
-from cascade.adapters.settings_file import read_settings
+from cascade.adapters.settings_file import HEADS, read_settings
 from cascade.errors import SettingsError
 from cascade.release.bundle import Tier
 from cloud_service.settings import CloudSettings
@@ -63,4 +63,6 @@ def _tier_of(path: Path) -> tuple[Tier, type[Settings]]:
         return TIERS[found[0]]
     if "below" in tables and not found:
         return TIERS["service"]
-    raise SettingsError(str(path), ["expected one of the tables [device], [gateway] and [service]"])
+    there = ", ".join(f"[{name}]" for name in (found or tables)) or "nothing"
+    expected = ", ".join(f"[{name}] ({HEADS[name]})" for name in TIERS)
+    raise SettingsError(str(path), [f"found {there}, expected just one of the tables {expected}"])

@@ -37,7 +37,7 @@ from edge_agent.ask_client_end import ClientEnd
 from edge_agent.ask_mailbox import Letter, Mailboxes
 from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Why, accepted_line
 from edge_agent.kept_answers import KeptAnswers
-from edge_agent.settings import AskSocketTable
+from edge_agent.settings import MOST_SOCKET_PATH_BYTES, AskSocketTable, socket_path_bytes
 
 log = logging.getLogger(__name__)
 REQUEST_WITHIN_S = 10.0
@@ -223,6 +223,10 @@ class AskSocket:
 def listening_at(path: Path, group: str) -> socket.socket:
     """A socket that appears at `path` with its rights already set; one that somebody listens on is left alone."""
     gid = _group(group) if group else -1
+    if socket_path_bytes(path) > MOST_SOCKET_PATH_BYTES:
+        raise LinkError(
+            f"no socket at {path}: this path is too long, a Unix socket's has {MOST_SOCKET_PATH_BYTES} bytes"
+        )
     unfinished = path.with_name(f".{path.name[:8]}.{os.getpid()}")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:

@@ -5,6 +5,7 @@ Keys and units are promises. A relative path is relative to the settings file.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,6 +113,10 @@ class SpoolTable(Table, frozen=True, kw_only=True):
     """And none waits longer than this for it: what a crash can take."""
 
 
+MOST_SOCKET_PATH_BYTES = 107
+"""Of the kernel."""
+
+
 class AskSocketTable(Table, frozen=True, kw_only=True):
     """A Unix socket by which programs on this device ask."""
 
@@ -129,6 +134,17 @@ class AskSocketTable(Table, frozen=True, kw_only=True):
     """Questions of one client per second. 0: without limit."""
     max_bytes: Bytes = 256 * 1024
     """Of one question."""
+
+    def mistakes(self) -> list[str]:
+        wanted = socket_path_bytes(self.path)
+        if wanted <= MOST_SOCKET_PATH_BYTES:
+            return []
+        return [f"path: found one of {wanted} bytes with its folder, expected at most {MOST_SOCKET_PATH_BYTES}"]
+
+
+def socket_path_bytes(path: Path) -> int:
+    """What a Unix socket there takes. It is made beside its place, under a name that is as long as these 17 bytes."""
+    return max(len(os.fsencode(path)), len(os.fsencode(path.parent)) + 1 + 17)
 
 
 class JournalTable(Table, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from cascade.adapters.bundle_folder import LoadedRelease, names_tier, open_relea
 from cascade.adapters.settings_tables import EngineTable, TaskTable
 from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BundleRejected, SettingsError
+from cascade.inference.gate import Gate
 from cascade.release.bundle import Tier
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def install_tasks(
                 found = release.manifest.task
                 mistakes.append(f"tasks[{index}].release: is for task {found!r}, expected {task.name!r}")
                 continue
+            for stage in release.ladder.stages:
+                Gate(stage)  # One that can't be raised is told now, before a hop is asked to install it.
             runner.install(release)
             installed.append(release)
         except BundleRejected as error:

@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from cascade.adapters.settings_shape import Reader
 from cascade.errors import SettingsError
 
 MAX_SETTINGS_BYTES = 1 << 20
 MAX_SECRET_BYTES = 64 * 1024
 MAX_MISTAKES_SHOWN = 50
+HEADS = {"device": "an edge agent", "gateway": "a fog gateway", "service": "the cloud service"}
+"""The table that tells whose settings a file has."""
 
 Settings = TypeVar("Settings")
 
@@ -33,11 +37,22 @@ def read_settings(path: Path | str, kind: type[Settings]) -> Settings:
 
 def settings_from(document: Mapping[str, Any], kind: type[Settings], where: str, folder: Path) -> Settings:
     """The settings in a document that was parsed elsewhere; relative paths in it are relative to `folder`."""
+    _refuse_another_tier(document, kind, where)
     reader = Reader(folder)
     settings = reader.read(document, kind)
     if reader.mistakes or not isinstance(settings, kind):
         raise SettingsError(where, _shortened(reader.mistakes))
     return settings
+
+
+def _refuse_another_tier(document: Mapping[str, Any], kind: type[Any], where: str) -> None:
+    """One mistake in place of the many that a file for somebody else would have."""
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    foreign = [name for name in HEADS if name in document and name not in known]
+    if foreign and not any(name in document for name in HEADS if name in known):
+        raise SettingsError(
+            where, [f"is for {HEADS[foreign[0]]}: it has a table [{foreign[0]}], which has no place here"]
+        )
 
 
 def read_secret(path: Path) -> str:
@@ -64,7 +79,12 @@ def _bytes_of(path: Path, where: str, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SettingsError(where, [f"cannot be opened: {reason}"]) from None
+        hint = (
+            "; `cascade init` writes settings"
+            if isinstance(error, FileNotFoundError) and most > MAX_SECRET_BYTES
+            else ""
+        )
+        raise SettingsError(where, [f"cannot be opened: {reason}{hint}"]) from None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise SettingsError(where, ["found something that is no plain file, expected a file"])

@@ -69,8 +69,18 @@ def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[below]\n[gateway]\n[device]\n", "expected one of the tables [device], [gateway] and [service]"),
-        ("[device\n", "is no TOML"),
+        (
+            "[below]\n[gateway]\n[device]\n",
+            "found [device], [gateway], expected just one of the tables [device]",
+        ),
+        ("", "found nothing, expected just one of the tables [device] (an edge agent), [gateway] (a fog gateway)"),
+        ("[device\n", "is no TOML: Expected ']' at the end of a table declaration (at line 1, column 8)"),
+        ("[gateway]\nname = \n", "is no TOML: Invalid value (at line 2, column 8)"),
+        (
+            FOG.replace('127.0.0.1"', '127.0.0.1"\nport = 99999'),
+            "below.port: found 99999, expected a whole number from 1",
+        ),
+        (EDGE + f'[ask_socket]\npath = "{"x" * 120}"', "ask_socket.path: found one of "),
         ("[device]\nnam = 1\n", "device.nam: is unknown; did you mean name?"),
     ],
 )
@@ -91,3 +101,30 @@ def test_a_release_is_told_part_by_part(tmp_path, monkeypatch, capsys):
 def test_a_folder_without_a_release_is_told_so(tmp_path, monkeypatch, capsys):
     assert cascade("release", tmp_path, monkeypatch=monkeypatch) == 1
     assert "release.json: No such file" in capsys.readouterr().err
+
+
+def test_an_unknown_gate_is_found_by_the_check_and_the_known_ones_are_named(tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="ripe")
+    manifest = tmp_path / "release/release.json"
+    manifest.write_text(manifest.read_text().replace('"confidence"', '"confidense"'))
+    (tmp_path / "edge.toml").write_text(EDGE)
+    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 2
+    assert "tasks[0].release: stage edge-model: no gate 'confidense'; there are always" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_told_with_what_writes_one(tmp_path, monkeypatch, capsys):
+    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 2
+    assert "1 mistake\n  - cannot be opened: No such file or directory; `cascade init`" in capsys.readouterr().err
+
+
+def test_a_file_of_another_tier_is_one_mistake(tmp_path, monkeypatch, capsys):
+    (tmp_path / "fog.toml").write_text(FOG)
+    assert cascade("why", "q1", "--config", tmp_path / "fog.toml", monkeypatch=monkeypatch) == 2
+    assert "fog.toml: 1 mistake\n  - is for a fog gateway: it has a table [gateway]" in capsys.readouterr().err
+
+
+def test_a_release_for_another_task_is_told_with_both_names(tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="raw")
+    (tmp_path / "edge.toml").write_text(EDGE)
+    assert cascade("check", tmp_path / "edge.toml", monkeypatch=monkeypatch) == 2
+    assert "tasks[0].release: is for task 'raw', expected 'ripe'" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +58,16 @@ class GrpcBelowSettings(NamedTuple):
     max_queued: int = 16384
     """Answers that wait for one gateway. One that doesn't read them loses its stream."""
     limits: Limits = USUAL
+
+
+def why_not(bind: str, port: int) -> str:
+    """gRPC says only that it failed: the kernel says why. Empty where it would not fail now."""
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 class GrpcBelow:
@@ -139,7 +150,7 @@ class GrpcBelow:
                 )
                 self.port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise LinkError(f"can't listen on {address}: {error}") from None
+            raise LinkError(f"can't listen on {address}: {why_not(settings.bind, settings.port) or error}") from None
         if not self.port:
             raise LinkError(f"can't listen on {address}")
 
