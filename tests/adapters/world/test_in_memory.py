@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -185,3 +186,25 @@ def test_what_has_ended_takes_no_memory(release):
         application = cascade._fleet.application
         assert not application.accepted
         assert not application.told
+
+
+def test_through_a_storm_and_outages_each_question_ends_once(release):
+    chance = Random(3)
+    storm = {
+        "fog": Weather(latency_s=0.02, jitter_s=0.05, loss=0.2, duplication=0.1, reordering=0.2),
+        "cloud": Weather(latency_s=0.05, loss=0.2, notice_s=2.0),
+    }
+    with InMemoryCascade(release, devices=3, weather=storm, model_ms={"cloud": 30.0}, seed=1) as cascade:
+        provisional = []
+        for number in range(300):
+            if chance.random() < 0.1:
+                chance.choice((cascade.cut, cascade.mend))(chance.choice(("fog", "cloud")))
+            sample = chance.choice((FOR_EDGE, FOR_FOG, FOR_CLOUD))
+            answer = cascade.ask(sample, device=number % 3, deadline_ms=100.0, keep_asking_s=chance.choice((0, 300)))
+            provisional += [answer.id] if answer.provisional else []
+        for tier in storm:
+            cascade.mend(tier)
+        later = [answer.id for answer in cascade.wait(2000.0) if not answer.provisional]
+        assert sum(cascade.totals().answered_by.values()) == 300
+    assert sorted(later) == sorted(provisional)
+    assert len(provisional) > 20
