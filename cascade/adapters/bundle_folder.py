@@ -36,7 +36,9 @@ from cascade.release.bundle import (
     read_release_manifest,
     write_manifest,
 )
+from cascade.release.calibrated import Calibration
 from cascade.release.ladder import Ladder
+from cascade.release.promise import Promise
 
 MAX_BUNDLE_BYTES = 4 << 30
 MAX_FILES = 1000
@@ -146,16 +148,34 @@ def write_bundle(folder: Path, manifest: BundleManifest, sources: Mapping[str, P
     return open_bundle(folder)
 
 
-def write_release(folder: Path, name: str, task: str, gates: Sequence[StageGate]) -> str:
+def write_calibrations(folder: Path, calibrations: Mapping[str, Calibration]) -> LoadedBundle:
+    """Give stages of the bundle in `folder` these calibrations. Its digest is another one then: until its release is
+    written anew that release is refused, and nobody runs thresholds that are for other scores."""
+    manifest = open_bundle(folder).manifest
+    stages = tuple(
+        msgspec.structs.replace(stage, calibration=calibrations.get(stage.name, stage.calibration))
+        for stage in manifest.stages
+    )
+    raw = write_manifest(msgspec.structs.replace(manifest, stages=stages))
+    read_bundle_manifest(raw, str(folder / MANIFEST_FILE))
+    write_whole(folder / MANIFEST_FILE, raw)
+    return open_bundle(folder)
+
+
+def write_release(
+    folder: Path, name: str, task: str, gates: Sequence[StageGate], promise: Promise | None = None
+) -> str:
     """Write the manifest of a release whose bundles lie in `folder/edge`, `folder/fog` and `folder/cloud`, or some of
-    these. Returns its digest."""
+    these. Returns its digest. A promise that is for other bundles or gates is refused."""
     bundles: dict[Tier, BundleRef] = {}
     for tier in TIERS:
         if (folder / tier / MANIFEST_FILE).exists():
             bundles[cast(Tier, tier)] = BundleRef(folder=tier, digest=open_bundle(folder / tier).digest)
     if not bundles:
         raise BundleRejected(f"{folder}: no bundle in any of {', '.join(TIERS)}")
-    raw = write_manifest(ReleaseManifest(format=FORMAT, name=name, task=task, bundles=bundles, gates=tuple(gates)))
+    raw = write_manifest(
+        ReleaseManifest(format=FORMAT, name=name, task=task, bundles=bundles, gates=tuple(gates), promise=promise)
+    )
     manifest = read_release_manifest(raw, str(folder / RELEASE_FILE))
     for tier_there in bundles:
         _check_part(folder.resolve(), manifest, tier_there)

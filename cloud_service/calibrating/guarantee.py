@@ -58,6 +58,7 @@ def guarantee(
     learn: Recordings | None = None,
     seed: int = 0,
     without: Sequence[str] = (),
+    learn_share: float = LEARN_SHARE,
 ) -> Guarantee:
     """The cheapest thresholds that keep all targets with the confidence; `CannotPromise` where there are none.
 
@@ -73,7 +74,7 @@ def guarantee(
         raise CannotPromise("no gate below the top has a threshold to choose")
     both = len({target.is_budget for target in targets}) == 2
     if learn is None and (both or not is_fixed(stages)):
-        learn, recordings = split(recordings, LEARN_SHARE, seed)
+        learn, recordings = split(recordings, learn_share, seed)
         stages = walk.stages(recordings)
     path = walk.path(learn) if learn is not None else fixed_path(stages)
     order = walk.order(path, learn)

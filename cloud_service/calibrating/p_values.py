@@ -86,9 +86,9 @@ def _binomial(counts: Array, samples: int, share: Array) -> Array:
 def betting_p(values: Array, bound: float, low: float, high: float, error: float) -> float:
     """That the mean of numbers between `low` and `high` comes out so small where it is `bound`. The order of the
     values is that of the bets: it must not have been chosen by looking at them."""
-    if bound >= high:
-        return 1.0
-    if bound <= low:
+    if bound > high:
+        return 0.0
+    if not low < bound < high:
         return 1.0
     gains = (high - np.asarray(values, float)) / (high - low)
     centre = (high - bound) / (high - low)

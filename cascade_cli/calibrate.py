@@ -1,0 +1,227 @@
+"""`cascade calibrate RELEASE`: thresholds that keep a promise, from what each stage says of recorded samples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cascade.adapters.installing import stage_runner
+from cascade.adapters.recording import LabelledSample, record
+from cascade.adapters.recording_file import read_recordings, write_recordings
+from cascade.adapters.settings_tables import EngineTable
+from cascade.adapters.whole_file import write_whole
+from cascade.errors import MissingDependency, SettingsError
+from cascade.inference.recordings import Recordings
+from cascade.release.calibrated import METHODS
+from edge_agent.sensors.recordings import open_recording
+from edge_agent.sensors.sensor_settings import ReplayTable
+
+if TYPE_CHECKING:
+    from cloud_service.calibrating.adopting import Opened
+    from cloud_service.calibrating.targets import Circumstances
+    from cloud_service.calibrating.working_out import Outcome, Plan
+
+ABOUT = "find the thresholds of a whole ladder that keep a promise, from recorded predictions"
+EXAMPLES = (
+    (
+        "cascade calibrate releases/ripe --recordings ripe.npz --record samples.npz",
+        "only record what each stage says of labelled samples",
+    ),
+    (
+        "cascade calibrate releases/ripe --recordings ripe.npz --target at most 0.5 points worse than the cloud",
+        "the cheapest thresholds that keep that, with 90 % confidence; into the release",
+    ),
+    (
+        "cascade calibrate releases/ripe --recordings ripe.npz --method platt --plots pictures",
+        "calibrate confidences, and draw how reliable they are before and after",
+    ),
+)
+UNITS = {
+    "worse": (100.0, "points"),
+    "wrong": (100.0, "%"),
+    "disagreement": (100.0, "%"),
+    "bytes": (1.0, "B per minute"),
+    "joules": (1.0, "J per question"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("release", type=Path, help="the release folder, with the bundles of all its tiers")
+    parser.add_argument("--recordings", type=Path, required=True, metavar="FILE", help="what each stage says (.npz)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    first = parser.add_argument_group("record first")
+    first.add_argument("--record", type=Path, metavar="DATA", help="samples: an .npz file, or a folder of images")
+    first.add_argument("--labels", default="labels", metavar="NAME", help="of an .npz file: its array of labels")
+    first.add_argument("--encoding", default="zlib", help="how inputs travel: raw, zlib (absent), zstd")
+    what = parser.add_argument_group("what is wanted")
+    what.add_argument(
+        "--target", nargs="+", action="append", default=[], metavar="WORD",
+        help="at most 0.5 points worse than the cloud, with 90 % confidence | at most 3 %% wrong [on CLASS] | "
+        "at most 1 %% disagreement with the cloud | at most 5 kB per minute | at most 2 mJ per question; "
+        "may be repeated: all hold together",
+    )  # fmt: skip
+    what.add_argument("--method", choices=METHODS, default="", help="calibrate the scores of every stage anew, like so")
+    what.add_argument("--deferral", action="store_true", help="learn gates that ask where the top does better")
+    what.add_argument("--plots", type=Path, metavar="FOLDER", help="with --method: draw reliability, as SVG")
+    facts = parser.add_argument_group("what recordings don't know")
+    facts.add_argument("--rate", type=float, metavar="N", help="questions per minute")
+    facts.add_argument("--joules-per-byte", type=float, default=0.0, metavar="J", help="of the device's radio")
+    facts.add_argument("--cost", action="append", default=[], metavar="CLASS=N", help="what a wrong one counts (1)")
+    facts.add_argument("--without", action="append", default=[], metavar="CLASS", help="that the field has none of")
+    facts.add_argument("--learn-share", type=float, default=0.3, metavar="N", help="of samples, to learn on (0.3)")
+    facts.add_argument("--seed", type=int, default=0, metavar="N", help="which samples those are")
+
+
+def run(wanted: argparse.Namespace) -> int:
+    rooms = _rooms()
+    plan: Plan = _plan(wanted, rooms)
+    opened: Opened = rooms["adopting"].open_all(wanted.release)
+    if wanted.record is not None:
+        _record(wanted)
+    recordings = read_recordings(wanted.recordings)
+    rooms["adopting"].check_same(opened, recordings)
+    if not (plan.targets or plan.method or plan.deferral):
+        _say(f"{wanted.recordings}: {recordings.samples} samples of {len(recordings.stages)} stages\n", wanted.json)
+        return 0
+    outcome: Outcome = rooms["working_out"].work_out(recordings, opened.calibrations, opened.gates, plan)
+    digest = "" if wanted.dry_run else rooms["adopting"].adopt(opened, recordings, outcome, plan)
+    if wanted.plots is not None:
+        _draw(wanted.plots, outcome, rooms["reliability"])
+    if wanted.json:
+        sys.stdout.write(msgspec.json.encode(_as_json(opened, outcome, digest)).decode() + "\n")
+    else:
+        sys.stdout.writelines(_told(opened, recordings, outcome, plan, digest))
+    return 0
+
+
+def _rooms() -> dict[str, Any]:
+    """Loaded on use: scipy is only where ladders are calibrated."""
+    try:
+        return {
+            name: import_module(f"cloud_service.calibrating.{name}")
+            for name in ("adopting", "working_out", "targets", "reliability")
+        }
+    except ImportError as error:
+        raise MissingDependency(f"calibrating needs scipy: pip install 'cascade-runtime[cloud]' ({error})") from error
+
+
+def _plan(wanted: argparse.Namespace, rooms: dict[str, Any]) -> Plan:
+    targets, confidence = rooms["targets"].read_targets([" ".join(words) for words in wanted.target])
+    if not 0.05 <= wanted.learn_share <= 0.9:
+        raise SettingsError("--learn-share", [f"found {wanted.learn_share}, expected 0.05 to 0.9"])
+    circumstances: Circumstances = rooms["targets"].Circumstances(
+        wanted.rate, wanted.joules_per_byte, dict(_cost(each) for each in wanted.cost)
+    )
+    plan: Plan = rooms["working_out"].Plan(
+        targets=targets,
+        confidence=confidence,
+        circumstances=circumstances,
+        method=wanted.method,
+        deferral=wanted.deferral,
+        without=tuple(wanted.without),
+        learn_share=wanted.learn_share,
+        seed=wanted.seed,
+    )
+    return plan
+
+
+def _cost(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        cost = float(number)
+    except ValueError:
+        cost = -1.0
+    if not name or not 0.0 <= cost <= 1e6:
+        raise SettingsError("--cost", [f"found {text!r}, expected CLASS=NUMBER, as fault=20"])
+    return name, cost
+
+
+def _record(wanted: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        runner = stage_runner(Path(folder), EngineTable())
+        try:
+            recordings = record(
+                wanted.release,
+                _samples(wanted),
+                runner,
+                encoding=wanted.encoding,
+                source=wanted.record.name,
+                progress=_progress,
+            )
+        finally:
+            runner.close()
+    write_recordings(wanted.recordings, recordings)
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+
+
+def _samples(wanted: argparse.Namespace) -> Iterator[LabelledSample]:
+    replay = open_recording(ReplayTable(path=wanted.record, labels=wanted.labels))
+    for index in range(replay.samples):
+        sample = replay.read(index)
+        yield LabelledSample(sample.tensors, sample.label)
+
+
+def _progress(done: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rrecorded {done} samples")
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        sys.stdout.write(text)
+
+
+def _draw(folder: Path, outcome: Outcome, rooms: Any) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for (tier, name), fitted in outcome.fitted.items():
+        picture = rooms.reliability_svg(f"{tier}/{name}", fitted.before, fitted.after)
+        write_whole(folder / f"reliability-{tier}-{name}.svg", picture.encode())
+
+
+def _told(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan, digest: str) -> Iterator[str]:
+    yield f"{recordings.samples:,} samples of task {recordings.task}, {outcome.learned_on:,} of them to learn on\n"
+    for (tier, name), fitted in outcome.fitted.items():
+        error = f"calibration error {fitted.before.said()}, with {plan.method} {fitted.after.said()}"
+        yield f"  {tier}/{name}: {error}, 95 % intervals\n"
+    if outcome.guarantee is not None:
+        yield f"with {plan.confidence:.0%} confidence, tested on {outcome.guarantee.samples:,} samples:\n"
+        for target, seen in zip(plan.targets, outcome.guarantee.seen, strict=True):
+            scale, unit = UNITS[target.kind]
+            yield f"  {seen.target}: found {scale * seen.found:.4g} {unit}, at most {scale * (seen.bound or 0.0):.4g}\n"
+        for tier, share in outcome.guarantee.scored.tier_shares().items():
+            yield f"  {tier} answers {share:.1%}\n"
+        yield f"  {outcome.guarantee.scored.device_bytes.mean():.1f} bytes up per question\n"
+    for (tier, name), gate in zip(opened.places, outcome.gates, strict=True):
+        threshold = "" if gate.threshold is None else f" {gate.threshold:.6g}"
+        yield f"  gate of {tier}/{name}: {gate.name}{threshold}\n"
+    if outcome.fitted and outcome.guarantee is None:
+        yield "  the thresholds are as they were, for other scores, and promise nothing: find new ones (--target)\n"
+    yield f"{opened.folder}: written, {digest[:12]}\n" if digest else "nothing was written\n"
+
+
+def _as_json(opened: Opened, outcome: Outcome, digest: str) -> dict[str, Any]:
+    found = outcome.guarantee
+    return {
+        "digest": digest,
+        "learned_on": outcome.learned_on,
+        "gates": [
+            {"tier": tier, "stage": name, "gate": gate}
+            for (tier, name), gate in zip(opened.places, outcome.gates, strict=True)
+        ],
+        "calibration": [
+            {"tier": tier, "stage": name, "before": each.before._asdict(), "after": each.after._asdict()}
+            for (tier, name), each in outcome.fitted.items()
+        ],
+        "tested_on": found.samples if found else 0,
+        "seen": found.seen if found else (),
+        "answered": found.scored.tier_shares() if found else {},
+        "bytes_per_question": float(found.scored.device_bytes.mean()) if found else None,
+    }

@@ -1,0 +1,120 @@
+"""Recordings and a release: whether they belong together, and putting into the release what was worked out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cascade.adapters.bundle_folder import LoadedRelease, open_bundle, open_release, tiers_of, write_calibrations
+from cascade.adapters.bundle_folder import write_release as write_release_manifest
+from cascade.errors import BundleRejected
+from cascade.inference.recordings import BadRecording, Recordings
+from cascade.release.bundle import BundleManifest, StageGate, StageSpec, Tier, stage_digest
+from cascade.release.calibrated import Calibration
+from cascade.release.ladder import GateSpec
+from cascade.release.promise import ModelAbove, Promise, gates_digest
+from cloud_service.calibrating.guarantee import ASSUMES, METHOD
+from cloud_service.calibrating.working_out import Outcome, Place, Plan
+
+
+class Opened(NamedTuple):
+    """A release with all its tiers, stage by stage from the device up."""
+
+    folder: Path
+    parts: tuple[LoadedRelease, ...]
+    places: tuple[Place, ...]
+    gates: tuple[GateSpec, ...]
+    calibrations: Mapping[Place, Calibration | None]
+
+
+def open_all(folder: Path) -> Opened:
+    """`BundleRejected` where the bundle of a tier is not here: thresholds are computed for the whole ladder."""
+    tiers = tiers_of(folder)
+    if not tiers:
+        raise BundleRejected(f"{folder}: no bundle of any tier is here")
+    parts = tuple(open_release(folder, tier) for tier in tiers)
+    missing = sorted(set(parts[0].manifest.bundles) - set(tiers))
+    if missing:
+        raise BundleRejected(f"{folder}: no bundle of {', '.join(missing)} is here; thresholds are for a whole ladder")
+    stages = [(part.bundle.manifest, stage) for part in parts for stage in part.bundle.manifest.stages]
+    gates: dict[Place, GateSpec] = {(entry.tier, entry.stage): entry.gate for entry in parts[0].manifest.gates}
+    places: tuple[Place, ...] = tuple((manifest.tier, stage.name) for manifest, stage in stages)
+    calibrations: dict[Place, Calibration | None] = {
+        (manifest.tier, stage.name): stage.calibration for manifest, stage in stages
+    }
+    return Opened(folder, parts, places, tuple(gates[place] for place in places), calibrations)
+
+
+def check_same(opened: Opened, recordings: Recordings) -> None:
+    """`BadRecording` unless it was recorded with these very stages."""
+    recorded = tuple((stage.tier, stage.name) for stage in recordings.stages)
+    task = opened.parts[0].manifest.task
+    if recordings.task != task:
+        raise BadRecording(f"recorded for task {recordings.task}; the release is for {task}")
+    if recorded != opened.places:
+        raise BadRecording(f"recorded of the stages {_listed(recorded)}; the release has {_listed(opened.places)}")
+    digests: dict[Place, str] = {
+        (manifest.tier, stage.name): stage_digest(stage, manifest) for manifest, stage in _stages(opened.parts)
+    }
+    others = [
+        (stage.tier, stage.name) for stage in recordings.stages if stage.stage_digest != digests[stage.tier, stage.name]
+    ]
+    if others:
+        raise BadRecording(f"{_listed(others)} of the release: other bytes than those recorded; record them again")
+
+
+def adopt(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan) -> str:
+    """Write calibrations, gates and promise. Returns the release's new digest.
+
+    The release's own manifest is written last and whole. Cut off before that, the release is refused at load, and
+    doing it again mends it: recordings are bound to stages, which calibrations don't change.
+    """
+    for part in opened.parts:
+        tier = part.bundle.manifest.tier
+        mine = {name: each.calibration for (of, name), each in outcome.fitted.items() if of == tier}
+        if mine:
+            write_calibrations(part.bundle.folder, mine)
+    gates = tuple(
+        StageGate(tier=tier, stage=name, gate=gate)  # type: ignore[arg-type]  # the tiers are those of the release
+        for (tier, name), gate in zip(opened.places, outcome.gates, strict=True)
+    )
+    manifest = opened.parts[0].manifest
+    promise = None if outcome.guarantee is None else _promise(opened, recordings, outcome, plan, gates)
+    return write_release_manifest(opened.folder, manifest.name, manifest.task, gates, promise)
+
+
+def _promise(
+    opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan, gates: Sequence[StageGate]
+) -> Promise:
+    found = outcome.guarantee
+    assert found is not None
+    ladder: dict[Tier, str] = {
+        part.bundle.manifest.tier: open_bundle(part.bundle.folder).digest for part in opened.parts
+    }
+    models = tuple(
+        ModelAbove(tier=part.bundle.manifest.tier, stage=stage.name, model=stage.model)
+        for part in opened.parts
+        for stage in part.ladder.stages
+    )
+    return Promise(
+        targets=tuple(target.text or target.kind for target in plan.targets),
+        confidence=plan.confidence,
+        method=METHOD,
+        assumes=ASSUMES,
+        samples=found.samples,
+        ladder=ladder,
+        models=models,
+        gates_digest=gates_digest(gates),
+        recordings=recordings.digest,
+        seen=found.seen,
+        answered=found.scored.tier_shares(),  # type: ignore[arg-type]  # the tiers are those of the release
+    )
+
+
+def _stages(parts: Sequence[LoadedRelease]) -> list[tuple[BundleManifest, StageSpec]]:
+    return [(part.bundle.manifest, stage) for part in parts for stage in part.bundle.manifest.stages]
+
+
+def _listed(places: Sequence[Place]) -> str:
+    return ", ".join(f"{tier}/{name}" for tier, name in places)
