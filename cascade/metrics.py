@@ -94,6 +94,19 @@ PARKED = _counter("cascade_parked_total", "", "Questions that left memory for th
 NOT_ASKED = _counter("cascade_not_asked_total", "stream",
     "Samples of which a stream made no question: too many a second, too large, or no numbers.")
 NOTHING_THERE = _counter("cascade_watch_dropped_total", "stream", "Windows in which a watch saw nothing to ask about.")
+WATCH_ASKED = _counter("cascade_watch_asked_total", "stream", "Windows of which a watch made a question.")
+WATCH_LOOKS = _counter("cascade_watch_looks_total", "stream", "Windows that a watch gave to a model to look at.")
+WATCH_FAILED = _counter("cascade_watch_failed_looks_total", "stream",
+    "Looks that failed or could not be read. They count as if something had been seen.")
+WATCH_SKIPPED = _counter("cascade_watch_skipped_total", "stream",
+    "Windows that passed unseen, because the model that looks was too slow.")
+WATCH_BAD = _counter("cascade_watch_bad_samples_total", "stream kind",
+    "Samples of a sensor that are not what they should be; `flat` ones are heard all the same.")
+SENSOR_SECONDS = _counter("cascade_sensor_seconds_total", "stream state", "For how long a sensor was on, and off.")
+SENSOR_JOULES = _counter("cascade_sensor_energy_joules_total", "stream state source",
+    "Energy of a sensor in both states, from the watts in its settings; nothing where they are not set.")
+SENSOR_SWITCHED = _counter("cascade_sensor_switched_on_total", "stream",
+    "How often another stream switched a sensor on.")
 NOT_TAKEN = _counter("cascade_answers_not_taken_total", "", "Final answers whose asker went away for good.")
 UNTRACKED = _counter("cascade_untracked_questions_total", "",
     "Open questions that the metrics lost sight of, over the bound of what they remember.")
@@ -122,6 +135,11 @@ AUDITS = _counter("cascade_audits_total", "task verdict agreed",
     "Questions settled here that were to be asked above as well, to compare.")
 AUDIT_WEIGHT = _counter("cascade_audit_weight_total", "task verdict agreed",
     "The same, each counted 1/probability times: how many questions it stands for.")
+AGREEMENT = _gauge("cascade_agreement_ratio", "task bound",
+    "Of what is settled here, the share on which the hop above says the same: as audits show it lately, and the limits "
+    "between which it lies with 95 % confidence.")
+AUDIT_COVERAGE = _gauge("cascade_audit_coverage_ratio", "task",
+    "The share of those audits that could be compared.")
 
 EVICTED = _counter("cascade_evicted_total", "task reason", "Questions that the spool gave up, over its bounds.")
 NOT_DURABLE = _counter("cascade_not_durable_total", "", "Questions that should be on disk and could not be written.")
@@ -163,8 +181,11 @@ CLOSED: dict[str, frozenset[str]] = {
     "given": frozenset({"final", "provisional", "correction", "audit"}),
     "source": frozenset(energy.value for energy in Energy),
     "link": frozenset({"above", "below"}),
+    "kind": frozenset({"bad_input", "flat", "misfit", "not_finite"}),
+    "state": frozenset({"off", "on"}),
     "direction": frozenset({"sent", "received"}),
     "agreed": frozenset({"yes", "no", "unknown"}),
+    "bound": frozenset({"estimate", "low", "high"}),
     "fault": FAULT_KINDS | LINK_FAULTS | ASKER_FAULTS | {"metric", "labels", "buckets", "series", "devices", "flood"},
     "metric": frozenset(BY_NAME),
 }

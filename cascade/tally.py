@@ -13,11 +13,12 @@ from typing import Any
 from cascade import __version__, metrics
 from cascade.inference import effects as wanted
 from cascade.inference import events as happened
+from cascade.inference.agreement import Agreements
 from cascade.inference.effects import Effect
 from cascade.inference.events import Event
 from cascade.messages import Answer, Outcome, Question, Verdict
 from cascade.metrics import NONE, ROWS, Reading, Row
-from cascade.series import ABSURD, Labels, Shelves, kept
+from cascade.series import ABSURD, Labels, Shelves, kept, shown
 
 KeyParts = tuple[str, str, bytes]
 """A plain tuple in place of `Key`: a quarter of the time to make, and equal to it."""
@@ -39,6 +40,7 @@ class Tally:
         self._runs: dict[int, Labels] = {}
         self._releases: dict[str, str] = {}
         self._link_up = 0.0
+        self._agreements = Agreements()
         self._shelves = Shelves(tier, max_series)
         self._counts = self._shelves.counts
         self._spreads = self._shelves.spreads
@@ -266,6 +268,7 @@ class Tally:
         self._counts[metrics.AUDITS].add(labels)
         if 0.0 < effect.probability <= 1.0:
             self.count(metrics.AUDIT_WEIGHT, labels, 1.0 / effect.probability)
+            self._agreements.note(effect)
 
     # Readings
 
@@ -275,3 +278,13 @@ class Tally:
         yield Reading(metrics.LINK_UP, (self.tier, "above"), self._link_up)
         for task, release in self._releases.copy().items():
             yield Reading(metrics.RELEASE, (self.tier, *kept(("task", "release"), (task, release))), 1.0)
+        yield from self._agreement()
+
+    def _agreement(self) -> Iterator[Reading]:
+        for task, said in self._agreements.said().items():
+            labels = (self.tier, shown(task))
+            yield Reading(metrics.AUDIT_COVERAGE, labels, said.coverage)
+            if said.agreement is not None:
+                found = said.agreement
+                for bound, share in (("estimate", found.share), ("low", found.low), ("high", found.high)):
+                    yield Reading(metrics.AGREEMENT, (*labels, bound), share)

@@ -436,3 +436,15 @@ def test_nothing_that_happens_in_any_order_raises_spoils_a_number_or_unbalances_
     assert all(list(reading.buckets) == sorted(reading.buckets) for reading in snapshot)
     names = [(reading.row, reading.labels) for reading in snapshot]
     assert len(set(names)) == len(names)
+
+
+def test_agreement_is_shown_with_its_limits_and_its_coverage():
+    tally = Tally("edge")
+    for agreed in (True, True, True, False, None):
+        tally.observe(Ticked(), [RecordAudit("word", "answer", 0.02, agreed)], NOW)
+    shown = {reading.labels: reading.value for reading in tally.snapshot() if reading.row is metrics.AGREEMENT}
+    low, found, high = (shown["edge", "word", bound] for bound in ("low", "estimate", "high"))
+    assert low < found < high
+    assert found == pytest.approx(0.75, abs=0.01)
+    (coverage,) = [reading.value for reading in tally.snapshot() if reading.row is metrics.AUDIT_COVERAGE]
+    assert coverage == pytest.approx(0.8, abs=0.01)

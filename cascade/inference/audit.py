@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 
+from cascade.inference.agreement import Agreements
 from cascade.inference.effects import RecordAudit
 from cascade.messages import Answer, Key, Outcome, Prediction, Question, Verdict, Word
 
@@ -39,6 +40,7 @@ class Audits:
         self._most = most
         self._dice = dice
         self._open: dict[Key, Audit] = {}
+        self.agreements = Agreements()
 
     def chosen(self, question_id: str) -> bool:
         return self.share > 0.0 and self._dice.roll("audit", question_id) < self.share
@@ -66,7 +68,10 @@ class Audits:
         return self.record(self._open.pop(key), None)
 
     def record(self, audit: Audit, agreed: bool | None) -> RecordAudit:
-        return RecordAudit(audit.question.task, audit.verdict.value, self.share, agreed)
+        """Each audit ends here, once."""
+        record = RecordAudit(audit.question.task, audit.verdict.value, self.share, agreed)
+        self.agreements.note(record)
+        return record
 
     def overdue(self, now: float) -> Iterator[tuple[Key, RecordAudit]]:
         # Begun in the order of time with much the same patience each: the oldest stands first.
