@@ -93,6 +93,8 @@ def from_lines(path: str, question_id: str, last: int) -> Found:
 
 def from_journal(path: Path, question_id: str, last: int) -> Found:
     """By letting the hop go through its journal again. An earlier life's, where this one knows nothing of it."""
+    if not path.exists() and not previous(path).exists():
+        raise StorageError(f"{path}: no journal is there; an agent with a table [journal] writes one within seconds")
     found = _from_life(path, question_id, last)
     if found.questions or not question_id or not previous(path).exists():
         return found

@@ -102,7 +102,7 @@ def test_of_an_unknown_question_it_says_how_many_are_kept_and_ends_with_3(cascad
         (["q1", "--last", "3", "--answers", "x"], 2, "found an id and --last"),
         (["--last", "0", "--answers", "x"], 2, "found '0', expected a whole number from 1 to 1000"),
         (["--last", "3", "--answers", "nowhere"], 1, "nowhere: No such file"),
-        (["q1", "--journal", "nowhere"], 1, "nowhere: not a journal"),
+        (["q1", "--journal", "nowhere"], 1, "nowhere: no journal is there"),
         (
             ["q1", "--socket", "nowhere"],
             1,

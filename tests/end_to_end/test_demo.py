@@ -16,9 +16,10 @@ pytestmark = [pytest.mark.needs_services, pytest.mark.timeout(180)]
 COMMAND = [sys.executable, "-m", "cascade_cli", "demo"]
 
 
-def test_it_ends_with_a_table_of_what_each_way_costs():
+def test_it_ends_with_a_table_of_what_each_way_costs(tmp_path):
     pytest.importorskip("sklearn")
-    ended = subprocess.run([*COMMAND, "--seconds", "6", "--json"], capture_output=True, text=True, timeout=150)
+    command = [*COMMAND, "--seconds", "6", "--json", "--keep", str(tmp_path / "kept")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert ended.returncode == 0, ended.stderr
     rows = json.loads(ended.stdout)["rows"]
     assert list(rows) == ["cascade", "cloud only", "device only", "cascade, link cut for 2 s"]
@@ -28,6 +29,7 @@ def test_it_ends_with_a_table_of_what_each_way_costs():
     cut = rows["cascade, link cut for 2 s"]
     assert cut["provisional"] == cut["corrected"] > 0
     assert cut["questions"] == sum(cut["answered_by"].values())
+    assert (tmp_path / "kept" / "answers.jsonl").exists()
 
 
 def test_interrupted_it_ends_everything_that_it_started(tmp_path):

@@ -74,6 +74,9 @@ def test_the_files_of_init_run_together_as_they_are_and_why_tells_the_way(mine, 
     assert 'The answer is "yes", by the cloud tier' in told
     assert answer["id"] in cascade("why", "--last", 5, "--config", mine / "edge.toml")
 
+    journal = mine / "state/edge/journal"
+    asking = [*CASCADE, "why", answer["id"], "--journal", str(journal)]
+    until(lambda: subprocess.run(asking, capture_output=True, timeout=60).returncode == 0, why="the journal has it")
     agents["edge"].kill()
     agents["edge"].wait()
     again = " ".join(cascade("why", answer["id"], "--config", mine / "edge.toml").split())
@@ -100,7 +103,7 @@ def test_the_three_things_to_try_after_the_demo_work(tmp_path):
     command = [*CASCADE, "demo", "--seconds", "3"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    tried = re.findall(r"^  (\S.*cascade_cli .*)$", ended.stdout.split("Three things to try next:")[1], re.MULTILINE)
+    tried = re.findall(r"^  (\S.*)$", ended.stdout.split("Three things to try next:")[1], re.MULTILINE)
     assert len(tried) == 3
     said = [
         subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, cwd=tmp_path) for line in tried
