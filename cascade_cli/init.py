@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cascade import __version__
-from cascade.adapters.bundle_folder import LoadedRelease, open_release
+from cascade.adapters.bundle_folder import LoadedRelease, open_release, tiers_of
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_shape import Reader
-from cascade.errors import SettingsError, StorageError
+from cascade.errors import BundleRejected, SettingsError, StorageError
 from cascade_cli.called_as import called
 from cascade_cli.check import TIERS
 from cascade_cli.init_documents import PROGRAMS, Wishes, document_of, files_wanted
@@ -80,7 +80,10 @@ def _refuse_to_overwrite(paths: Any, force: bool) -> None:
 def _release(wanted: argparse.Namespace) -> LoadedRelease:
     """The one that was named; or one of models that say what their input tells them to, so that all can be tried."""
     if wanted.release is not None:
-        return open_release(wanted.release, "edge" if wanted.tier == "all" else wanted.tier)
+        here = tiers_of(wanted.release)
+        if not here:
+            raise BundleRejected(f"{wanted.release}: no bundle of any tier is here")
+        return open_release(wanted.release, here[0])
     folder = wanted.folder / "releases" / TRIAL
     try:
         if not folder.exists():

@@ -31,6 +31,7 @@ from cascade.adapters.settings_tables import (
     TaskTable,
 )
 from cascade.inference.events import Durability
+from cascade.inference.triggers.spec import AnyTrigger
 from cascade.messages import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 from edge_agent.sensors.sensor_settings import SensorTable
 
@@ -45,18 +46,28 @@ class DeviceTable(Table, frozen=True, kw_only=True):
 
 
 class WatchTable(Table, frozen=True, kw_only=True):
-    """When a sample becomes a question. Counted in samples, but for the time between two questions."""
+    """When a sample becomes a question. Counted in samples or their rows, but for times: docs/watching.md."""
 
+    by: Literal["sample", "row"] = "sample"
+    """What is counted: samples as the sensor gives them, or their rows (frames of sound), however many come at once."""
     window: Count = 1
-    """How many samples are looked at together."""
+    """How much is looked at together."""
     step: Count = 1
-    """After how many new samples they are looked at again."""
+    """After how much that is new it is looked at again."""
+    trigger: AnyTrigger | None = None
+    """What hears each sample first, by its `kind`. Only while it is on there is anything to look at, or to ask."""
     patience: Count = 1
     """How many such looks in a row must say so before there is a question."""
+    smooth: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """The scores of the model that looks are averaged over so many looks."""
+    once: bool = False
+    """One question for each time that something comes, however long it stays."""
     cool_down_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     """After a question, for how long there is no other."""
     pre_roll: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """How many samples from before the window are part of the question."""
+    """How much from before the window is part of the question."""
+    post_roll: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """How much from after the window is part of it: the question waits for that."""
     wake_task: Annotated[Name, Meta(extra={"names": "tasks"})] | None = None
     """The task whose first model here looks at each window: what its gate answers is something. Absent: all is."""
     wakes: Annotated[Name, Meta(extra={"names": "streams"})] | None = None
@@ -97,7 +108,7 @@ class EdgeLimitsTable(LimitsTable, frozen=True, kw_only=True):
     """The limits of a device."""
 
     answers_explained: Annotated[int, Meta(ge=0, le=1_000_000)] = 1000
-    """The last so many answers can be asked about (`cascade why`, `agent.explain`): about 2 kB of memory each."""
+    """The last so many answers can be asked about (`cascade why`, `agent.explain`): about 2.5 kB of memory each."""
 
 
 class SpoolTable(Table, frozen=True, kw_only=True):
