@@ -38,7 +38,6 @@ from cascade.metrics import (
     JOURNAL_UP,
     NOT_ASKED,
     NOT_TAKEN,
-    NOTHING_THERE,
     RADIO,
     SPOOL_AGE,
     SPOOL_BYTES,
@@ -49,9 +48,10 @@ from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
 from edge_agent.inference_loop import InferenceLoop
 from edge_agent.kept_answers import KeptAnswers
-from edge_agent.settings import EdgeSettings, WatchTable
+from edge_agent.settings import EdgeSettings
 from edge_agent.spool import Spool
-from edge_agent.watching import SensorWatch, Waker
+from edge_agent.watches import make_watches
+from edge_agent.watching import SensorWatch
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class EdgeAgent:
     ) -> None:
         """`above` stands in for the link that the settings name: for tests, and for cascades in one process."""
         self.settings = settings
+        self._where = where
         self.name = settings.device.name
         self.tally = Tally("edge")
         folder = state_folder(settings.device.state_dir)
@@ -130,12 +131,7 @@ class EdgeAgent:
                 self.answers.kept,
             )
             await self._socket.open()
-        for stream in settings.streams:
-            if stream.sensor is not None:
-                names = self._names.of(stream.task)
-                made = SensorWatch(stream, self.loop, names, self._waker(stream.watch))
-                self.tally.gauge(NOTHING_THERE, (stream.name,), partial(getattr, made.watch, "dropped"))
-                self._watches.append(made)
+        self._watches = make_watches(settings.streams, self._releases, self._runner, self.loop, self.tally, self._where)
         for watch in self._watches:
             await watch.start(self._watches)
         if isinstance(self._above, MqttAbove):
@@ -252,12 +248,6 @@ class EdgeAgent:
         elif type(event) is Sent and self.settings.above is not None:
             spent = radio_joules(event.bytes, self.settings.above.budget.joules_per_byte)
             self.tally.count(RADIO, (event.link, spent.energy), spent.joules)
-
-    def _waker(self, watch: WatchTable | None) -> Waker | None:
-        if watch is None or watch.wake_task is None:
-            return None
-        ladder = next(release.ladder for release in self._releases if release.manifest.task == watch.wake_task)
-        return Waker(ladder, self._runner, self.loop.shell.call_from_thread)
 
     def _hop_settings(self, folder: Path) -> HopSettings:
         settings = self.settings

@@ -136,12 +136,14 @@ class InferenceLoop:
         keep_ms: float | None = None,
         priority: int | None = None,
         accepted: Accepted | None = None,
+        stage: str = "",
     ) -> str:
         """Ask about one sample; the question's id. `BadInput` for what could never be asked.
 
-        `accepted` is told before any answer comes; on a synced stream when the question is on disk.
+        `accepted` is told before any answer comes; on a synced stream when the question is on disk. `stage` is where
+        it enters the ladder; empty: at the first.
         """
-        question = self.question(stream, payload, ms_left=ms_left, keep_ms=keep_ms, priority=priority)
+        question = self.question(stream, payload, ms_left=ms_left, keep_ms=keep_ms, priority=priority, stage=stage)
         durability = self._durability(question)
         if accepted is not None:
             self._accepting[question.id] = accepted
@@ -158,6 +160,7 @@ class InferenceLoop:
         ms_left: float | None = None,
         keep_ms: float | None = None,
         priority: int | None = None,
+        stage: str = "",
     ) -> Question:
         """A question about one sample, to be asked at once. `BadInput` for what could never be."""
         known = self._stream(stream)
@@ -172,6 +175,7 @@ class InferenceLoop:
             sequence=known.sequence,
             task=table.task,
             release=self._releases.get(table.task, ""),
+            stage=stage,
             payload=payload,
             digest=payload_digest(payload),
             ms_left=table.deadline_ms if ms_left is None else ms_left,

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
+from typing import Generic, TypeVar
 
 from cascade.inference.effects import RunStage
-from cascade.inference.events import Predicted, RunFailed
 
-Ran = Callable[[RunStage, Predicted | RunFailed], None]
+Wanted = TypeVar("Wanted")
+Outcome = TypeVar("Outcome")
 
 INLINE_MOST_MS = 10.0
 """A model call that takes longer moves to a thread: while it runs in line, no heartbeat is answered."""
@@ -43,18 +44,21 @@ class Paces:
                 del self._quick_runs[stage]
 
 
-class SlowModels:
+class SlowModels(Generic[Wanted, Outcome]):
     """Runs what it is given, in turn. `run` is called in the thread, and so is `ran` with what came of it."""
 
     def __init__(
-        self, run: Callable[[RunStage], Predicted | RunFailed], ran: Ran, clock: Callable[[], float] = monotonic
+        self,
+        run: Callable[[Wanted], Outcome],
+        ran: Callable[[Wanted, Outcome], None],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._run, self._ran, self._clock = run, ran, clock
-        self._wanted: SimpleQueue[RunStage | None] = SimpleQueue()
+        self._wanted: SimpleQueue[Wanted | None] = SimpleQueue()
         self._began_at: float | None = None
         self._thread: Thread | None = None
 
-    def submit(self, wanted: RunStage) -> None:
+    def submit(self, wanted: Wanted) -> None:
         if self._thread is None:
             self._thread = Thread(target=self._work, name="models", daemon=True)
             self._thread.start()

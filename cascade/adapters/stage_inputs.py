@@ -117,6 +117,34 @@ def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> St
     return Stacked(inputs, kept, bad)
 
 
+def check_carried(readers: Sequence[InputReader], outputs: Mapping[str, Array]) -> None:
+    """`BadInput` unless what the model gives to be carried is what it takes the next time."""
+    for reader in readers:
+        name = reader.spec.carried
+        if name and (name not in outputs or outputs[name].shape != reader.given(1).shape):
+            found = f"of shape {outputs[name].shape}" if name in outputs else f"among {', '.join(outputs)}"
+            raise BadInput(f"output {name} is carried to input {reader.model_input}: found it {found}")
+
+
+def read_sample(reader: InputReader, tensors: Mapping[str, Array], features: Array | None = None) -> Array:
+    """One sample that never was a question, prepared, or with `features` that were: `BadInput` as of a question's."""
+    spec = reader.spec
+    array = tensors.get(spec.tensor)
+    if array is None:
+        raise BadInput(f"no tensor {spec.tensor}")
+    if array.shape != spec.shape or array.dtype.name != spec.dtype:
+        found = f"{array.dtype.name} {array.shape}"
+        raise BadInput(f"tensor {spec.tensor} is {found}; expected {spec.dtype} {spec.shape}")
+    batch = [array[None]]
+    wrong = _infinite(batch, NOT_FINITE) or _flawed([reader], batch)
+    fed = reader.prepared(batch[0]) if features is None and not wrong else features
+    if not wrong and fed is not None and spec.features:
+        wrong = _infinite([fed], OVERFLOWED)
+    if wrong or fed is None:
+        raise BadInput(wrong[0])
+    return fed
+
+
 def part_of(readers: Sequence[InputReader], arrays: Mapping[str, Array], at: int, count: int) -> dict[str, Array]:
     """So many samples of a batch, as the model gets them."""
     return {reader.model_input: reader.part(arrays[reader.model_input], at, count) for reader in readers}

@@ -21,15 +21,17 @@ from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
 from cascade.adapters.energy.estimate import EstimateMeter
 from cascade.adapters.energy.meter import Meter
-from cascade.adapters.stage_inputs import InputReader, part_of, stacked
+from cascade.adapters.stage_inputs import InputReader, check_carried, part_of, stacked
+from cascade.adapters.stage_look import LookRan, look_with
 from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
 from cascade.inference.calibration import calibrator
 from cascade.inference.cues import cues_of
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.outputs import UnreadableOutput, read_outputs
+from cascade.inference.watch_words import Look, Looked
 from cascade.messages import Prediction, Question
-from cascade.release.bundle import StageSpec
+from cascade.release.bundle import Costs, StageSpec
 from cascade.release.compatibility import MachineFacts, misfits
 from cascade.release.costs import whole_costs
 from cascade.release.ladder import Ladder
@@ -51,7 +53,7 @@ class LoadedStage:
         self._model = model
         self._one_at_a_time = threading.Lock()
         self._told = False
-        self._readers = tuple(
+        self.readers = tuple(
             InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
         )
         self.costs = whole_costs(spec)
@@ -61,7 +63,8 @@ class LoadedStage:
         """Run it once on zeros, all the way to a prediction: a manifest that doesn't fit its model shows here, not at
         the first question, which doesn't pay for first allocations either. `ModelRejected` if it fails."""
         try:
-            self._run({reader.model_input: reader.zeros() for reader in self._readers}, 1)
+            _, outputs = self.run_once({reader.model_input: reader.zeros() for reader in self.readers})
+            check_carried(self.readers, outputs)
         except (BadInput, UnreadableOutput) as error:
             raise ModelRejected(f"stage {self.spec.name}: the model doesn't fit its manifest: {error}") from error
         except Exception as error:  # an engine may raise anything, and the release is refused all the same
@@ -69,7 +72,7 @@ class LoadedStage:
 
     def predict(self, questions: Sequence[Question]) -> tuple[Result, ...]:
         """One result per question, in order. What it raises is the failure of the whole batch."""
-        batch = stacked(self._readers, questions)
+        batch = stacked(self.readers, questions)
         predictions = self._predict_all(batch.arrays, len(batch.kept))
         if not batch.bad:
             return tuple(predictions)
@@ -89,7 +92,7 @@ class LoadedStage:
         return [
             result
             for at in parts
-            for result in self._predict_batch(part_of(self._readers, arrays, at, limit), min(limit, samples - at))
+            for result in self._predict_batch(part_of(self.readers, arrays, at, limit), min(limit, samples - at))
         ]
 
     def _predict_batch(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
@@ -104,8 +107,17 @@ class LoadedStage:
     def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
         with self._one_at_a_time:  # a watch looks on the loop's thread while batches run in the models' thread
             outputs = self._model.run(arrays)
-        cues = cues_of(arrays[self._readers[0].model_input], self.spec.cues) if self.spec.cues else None
+        return self._read(arrays, outputs, samples)
+
+    def _read(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array], samples: int) -> list[Prediction]:
+        cues = cues_of(arrays[self.readers[0].model_input], self.spec.cues) if self.spec.cues else None
         return read_outputs(outputs, self.spec.output, len(self.spec.labels), samples, self._calibrate, cues)
+
+    def run_once(self, inputs: Mapping[str, Array]) -> tuple[Prediction, Mapping[str, Array]]:
+        """For a watch, which looks at one window after the other: the prediction, and all outputs."""
+        with self._one_at_a_time:
+            outputs = self._model.run(inputs)
+        return self._read(inputs, outputs, 1)[0], outputs
 
     def close(self) -> None:
         self._model.close()
@@ -166,6 +178,13 @@ class StageRunner:
         ms = (time.perf_counter() - started_s) * 1000.0
         spent = self._meter.spent(mark, stage.costs, len(results))
         return Predicted(effect.run, results, ms, spent.joules, spent.energy)
+
+    def look(self, task: str, release: str, stage: str, look: Look, costs: Costs | None = None) -> LookRan:
+        """One window of a stream. Not through a hop: nobody asked."""
+        looking = self._installed.get((task, release), {}).get(stage)
+        if looking is None:
+            return LookRan(Looked(None), why=f"no stage {stage} of {task} {release} is installed here")
+        return look_with(looking, look, self._meter, costs or looking.costs)
 
     def _tell(self, stage: str, error: Exception) -> None:
         """In the log, but not for each question: a broken model would fill the disk with it."""

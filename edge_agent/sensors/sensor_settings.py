@@ -14,7 +14,16 @@ Dtype: TypeAlias = Literal[
 ]
 
 
-class ReplayTable(Table, frozen=True, kw_only=True, tag_field="kind", tag="replay"):
+class SensorCosts(Table, frozen=True, kw_only=True):
+    """What every sensor has: its power, from a data sheet or a meter on the bench. 0 in both: not known."""
+
+    watts_on: Amount = 0.0
+    """While it is on."""
+    watts_off: Amount = 0.0
+    """While it is switched off by another stream: what it draws all the same."""
+
+
+class ReplayTable(SensorCosts, frozen=True, kw_only=True, tag_field="kind", tag="replay"):
     """Samples from files: for trying out, for demonstrations, for measuring."""
 
     path: Annotated[Path, Meta(extra={"path": "any"})]
@@ -37,7 +46,7 @@ class ReplayTable(Table, frozen=True, kw_only=True, tag_field="kind", tag="repla
     """Of sound: after how many frames the next sample begins."""
 
 
-class CommandTable(Table, frozen=True, kw_only=True, tag_field="kind", tag="command"):
+class CommandTable(SensorCosts, frozen=True, kw_only=True, tag_field="kind", tag="command"):
     """Samples that a program writes to its standard output."""
 
     argv: Annotated[tuple[str, ...], Meta(min_length=1)]
