@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is wanted")
     what.add_argument(
         "--target", nargs="+", action="append", default=[], metavar="WORD",
-        help="at most 0.5 points worse than the cloud, with 90 % confidence | at most 3 %% wrong [on CLASS] | "
+        help="at most 0.5 points worse than the cloud, with 90 %% confidence | at most 3 %% wrong [on CLASS] | "
         "at most 1 %% disagreement with the cloud | at most 5 kB per minute | at most 2 mJ per question; "
         "may be repeated: all hold together",
     )  # fmt: skip

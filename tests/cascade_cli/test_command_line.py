@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_each_command_has_examples_that_its_own_parser_takes(name, cascade):
     for command, about in COMMANDS[name].EXAMPLES:
         assert command in said.out
         assert about in said.out
-        words = re.sub(r'.*?cascade (.*?)(\)"| \|.*)?$', r"\1", command).split()
+        words = shlex.split(re.sub(r'.*?cascade (.*?)(\)"| \|.*)?$', r"\1", command))
         assert new_parser().parse_args(words).run is COMMANDS[name].run
 
 

@@ -19,7 +19,9 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What all of them have."""
 
     on_at: float
+    """The level from which it is on."""
     off_at: float
+    """The level below which it is off again."""
     tensor: str = ""
     """Which array of a sample it hears. Empty: the only one, or the first."""
 
@@ -43,15 +45,19 @@ class Voice(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="voice
     knows better: name it as `wake_task`, behind this or instead of it."""
 
     rate_hz: Positive
+    """Of the sound: numbers per second."""
     on_at: float = 9.0
     off_at: float = 5.0
     low_hz: Positive = 200.0
+    """Where the band of voices begins."""
     high_hz: Positive = 4000.0
+    """Where it ends."""
     least_db: float = -65.0
     """Below full scale: a background is never thought quieter, so that a whisper after silence is no shout."""
     rise_db_per_s: Positive = 3.0
     """How fast what goes on becomes background. It falls at once."""
     full_scale: Annotated[float, Meta(ge=0)] = 0.0
+    """As of `sound_level`."""
 
     def mistakes(self) -> list[str]:
         wrong = super().mistakes()
@@ -74,6 +80,7 @@ class Motion(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="moti
     same_light: bool = False
     """True: a change that is the same everywhere counts as well. Without, a lamp or a cloud is no motion."""
     full_scale: Annotated[float, Meta(ge=0)] = 0.0
+    """As of `sound_level`."""
 
 
 class Activity(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="activity"):
