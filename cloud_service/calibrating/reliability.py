@@ -11,7 +11,7 @@ Array = npt.NDArray[Any]
 
 BINS = 15
 RESAMPLES = 300
-_INTERVAL = (0.025, 0.975)
+_UPPER = 0.975
 
 
 class Bin(NamedTuple):
@@ -23,8 +23,8 @@ class Bin(NamedTuple):
 class Reliability(NamedTuple):
     """Expected calibration error over bins of equally many samples, with a 95 % interval.
 
-    The interval is the basic bootstrap's. The error is a sum of absolute values, and so of few samples too large by
-    itself, by about the same in each resample: the interval takes that off, and may lie below the figure.
+    The error is a sum of absolute values, and so of few samples too large by itself, in each resample once more. The
+    lower end takes that off (the basic bootstrap's), the upper doesn't (the percentile's): it is wide enough.
     """
 
     error: float
@@ -43,12 +43,13 @@ def reliability(confidence: Array, right: Array, seed: int = 0) -> Reliability:
     error = calibration_error(confidence, right)
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(right), len(right)) for _ in range(RESAMPLES)]
-    errors = np.quantile([calibration_error(confidence[rows], right[rows]) for rows in drawn], _INTERVAL)
+    most = float(np.quantile([calibration_error(confidence[rows], right[rows]) for rows in drawn], _UPPER))
     bins = tuple(
         Bin(float(confidence[rows].mean()), float(right[rows].mean()), len(rows)) for rows in _bins(confidence)
     )
-    low, high = max(0.0, 2.0 * error - errors[1]), max(0.0, 2.0 * error - errors[0])
-    return Reliability(error, float(low), float(high), float(right.mean()), float(confidence.mean()), bins)
+    return Reliability(
+        error, max(0.0, 2.0 * error - most), max(error, most), float(right.mean()), float(confidence.mean()), bins
+    )
 
 
 def calibration_error(confidence: Array, right: Array) -> float:

@@ -1,0 +1,144 @@
+"""`cascade calibrate`: from samples to thresholds in a release, and every way in which it says no."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from cascade.adapters.bundle_folder import open_release
+from cascade.adapters.scripted_release import write_scripted_release
+from cascade_cli import exit_codes
+
+TARGET = ("--target", "at most 3 points worse than the cloud")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A device that is unsure of what it doesn't know, and a cloud that is nearly always right."""
+    write_scripted_release(tmp_path / "release")
+    rng = np.random.default_rng(0)
+    samples = 1500
+    label = rng.integers(0, 2, samples)
+    columns = []
+    for good in (0.75, 0.9, 0.99):
+        chance = np.clip(good + 0.25 * rng.standard_normal(samples), 0.5, 0.999)
+        says = np.where(rng.random(samples) < chance, label, 1 - label)
+        columns += [np.where(says == 0, chance, 1 - chance), np.where(says == 1, chance, 1 - chance)]
+    np.savez(
+        tmp_path / "samples.npz",
+        x=np.stack(columns, axis=1).astype(np.float32),
+        labels=np.array(["no", "yes"])[label],
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def calibrate(cascade, folder):
+    def run(*words):
+        return cascade("calibrate", folder / "release", "--recordings", folder / "r.npz", *words)
+
+    return run
+
+
+@pytest.fixture
+def recorded(calibrate, folder):
+    assert calibrate("--record", folder / "samples.npz").code == 0
+    return calibrate
+
+
+def test_samples_are_recorded_and_become_thresholds_with_a_promise(calibrate, folder):
+    said = calibrate("--record", folder / "samples.npz", *TARGET)
+    assert said.code == 0, said.err
+    assert "with 90% confidence" in said.out
+    release = open_release(folder / "release", "edge")
+    assert release.manifest.promise.targets == ("at most 3 points worse than the cloud",)
+    assert release.manifest.promise.seen[0].bound <= 0.03
+    assert release.ladder.stages[0].gate.threshold != 0.9
+    assert len(release.ladder.models_above) == 2
+
+
+def test_a_target_need_not_be_quoted(recorded):
+    assert recorded(*TARGET[:1], *TARGET[1].split(), "--dry-run").code == 0
+
+
+def test_a_dry_run_writes_nothing(recorded, folder):
+    before = (folder / "release/release.json").read_bytes()
+    said = recorded(*TARGET, "--dry-run")
+    assert "nothing was written" in said.out
+    assert (folder / "release/release.json").read_bytes() == before
+
+
+def test_scores_are_calibrated_drawn_and_promise_nothing_until_thresholds_are_found(recorded, folder):
+    assert recorded(*TARGET).code == 0
+    said = recorded("--method", "platt", "--plots", folder / "plots")
+    assert "promise nothing: find new ones" in said.out
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        f"reliability-{tier}-{tier}-model.svg" for tier in ("edge", "fog", "cloud")
+    }
+    release = open_release(folder / "release", "edge")
+    assert release.manifest.promise is None
+    assert release.bundle.manifest.stages[0].calibration.samples == 1500
+    assert recorded(*TARGET).code == 0, "the same recordings serve again: they are from before calibration"
+    assert open_release(folder / "release", "edge").manifest.promise is not None
+
+
+def test_gates_are_learned_and_calibrations_fitted_on_samples_of_their_own(recorded, folder):
+    said = recorded(*TARGET, "--deferral", "--method", "temperature", "--json")
+    told = json.loads(said.out)
+    assert (told["learned_on"], told["tested_on"]) == (450, 1050)
+    release = open_release(folder / "release", "edge")
+    assert release.ladder.stages[0].gate.name == "deferral"
+    assert len(release.ladder.stages[0].gate.deferral.gain) == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--target", "at most 1 % wrong"), "more samples would not help"),
+        (("--target", "at most 0.05 points worse than the cloud"), "samples can't support it; with about"),
+        (("--target", "at most 5 kB per minute"), "how many questions a minute"),
+        (("--target", "at most 1 mJ per question"), "no joules are recorded"),
+        (("--target", "at most 5 % wrong on maybe"), "no label 'maybe'; there are no, yes"),
+    ],
+)
+def test_what_the_recordings_cant_support_is_refused_and_the_release_stays(recorded, folder, words, said):
+    before = (folder / "release/release.json").read_bytes()
+    refused = recorded(*words)
+    assert (refused.code, said in refused.err) == (exit_codes.FAILED, True), refused.err
+    assert (folder / "release/release.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--target", "as good as it gets"), "expected"),
+        ((*TARGET, "--cost", "fault"), "expected CLASS=NUMBER"),
+        ((*TARGET, "--learn-share", "0.99"), "expected 0.05 to 0.9"),
+    ],
+)
+def test_what_is_said_wrongly_ends_with_2(recorded, words, said):
+    refused = recorded(*words)
+    assert (refused.code, said in refused.err) == (exit_codes.WRONG, True), refused.err
+
+
+def test_recordings_of_other_bytes_are_refused(recorded, folder):
+    write_scripted_release(folder / "release", faults={"fog": {"delay_ms": 0.001}})
+    refused = recorded(*TARGET)
+    assert (refused.code, "fog/fog-model of the release: other bytes" in refused.err) == (exit_codes.FAILED, True)
+
+
+def test_recordings_of_another_task_or_other_stages_are_refused(recorded, folder):
+    write_scripted_release(folder / "release", task="ripe")
+    assert "recorded for task task; the release is for ripe" in recorded(*TARGET).err
+
+
+def test_a_release_that_lacks_a_tier_cant_be_calibrated(recorded, folder):
+    (folder / "release/cloud/manifest.json").unlink()
+    assert "no bundle of cloud is here" in recorded(*TARGET).err
+
+
+def test_a_file_that_is_no_recording_is_refused(calibrate, folder):
+    (folder / "r.npz").write_bytes(b"rubbish")
+    assert "r.npz: not a recording" in calibrate(*TARGET).err
