@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cascade.errors import BundleRejected
 from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier
-from cascade.release.ladder import Ladder, LadderStage
+from cascade.release.ladder import Ladder, LadderStage, Timing
 
 SHORT_DIGEST = 12
 """Characters of a digest that stand for it in trails and names: enough to tell apart all that a fleet ever runs."""
@@ -30,11 +30,16 @@ def check_together(release: ReleaseManifest, tier: Tier, bundle: BundleManifest,
         raise BundleRejected(
             f"{where}: a gate for stage {', '.join(sorted(gated - stages))}, which tier {tier} has not"
         )
+    cues = {stage.name: len(stage.cues) for stage in bundle.stages}
+    for each in release.references:
+        if each.tier == tier and len(each.cues) != cues.get(each.stage):
+            raise BundleRejected(f"{where}: the reference of {each.stage} is of other cues than the stage has")
 
 
 def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> Ladder:
     """The ladder of the bundle's tier, in the order of the bundle's stages."""
     gates = {entry.stage: entry.gate for entry in release.gates if entry.tier == bundle.tier}
+    references = {each.stage: each for each in release.references if each.tier == bundle.tier}
     stages = tuple(
         LadderStage(
             name=stage.name,
@@ -43,6 +48,8 @@ def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> 
             model=bundle.files[stage.file].sha256[:SHORT_DIGEST],
             labels=stage.labels,
             max_batch=stage.max_batch,
+            cues=stage.cues,
+            reference=references.get(stage.name),
         )
         for stage in bundle.stages
     )
@@ -51,6 +58,8 @@ def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> 
         release=release_id(release, digest),
         stages=stages,
         models_above=models_above(release, bundle.tier),
+        care=release.care,
+        timing=release.timings.get(bundle.tier, Timing()),
     )
 
 

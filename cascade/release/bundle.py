@@ -18,11 +18,12 @@ from cascade.errors import BundleRejected
 from cascade.messages import DTYPES
 from cascade.release.calibrated import Calibration, calibration_mistakes
 from cascade.release.features import Feature, shape_after
-from cascade.release.ladder import GateSpec
+from cascade.release.ladder import Care, GateSpec, Timing
 from cascade.release.preprocessing import Normalise as Normalise
 from cascade.release.preprocessing import Reshape as Reshape
 from cascade.release.preprocessing import Transpose as Transpose
 from cascade.release.promise import Promise, promise_mistakes
+from cascade.release.reference import Reference, reference_mistakes
 from cascade.release.words import TIERS as TIERS
 from cascade.release.words import Count as Count
 from cascade.release.words import Described as Described
@@ -188,6 +189,10 @@ class ReleaseManifest(Described, frozen=True):
     gates: tuple[StageGate, ...]
     promise: Promise | None = None
     """What the thresholds guarantee. None: nobody has computed it, and nothing is guaranteed."""
+    references: tuple[Reference, ...] = ()
+    """What stages' numbers looked like where the thresholds were found: hops compare with it."""
+    care: Care = Care()
+    timings: dict[Tier, Timing] = msgspec.field(default_factory=dict)
 
 
 Manifest = TypeVar("Manifest", BundleManifest, ReleaseManifest)
@@ -223,11 +228,12 @@ def read_release_manifest(raw: bytes, where: str) -> ReleaseManifest:
     gated = [(entry.tier, entry.stage) for entry in manifest.gates]
     if len(set(gated)) != len(gated):
         raise BundleRejected(f"{where}: a stage has two gates")
+    digests = {tier: reference.digest for tier, reference in manifest.bundles.items()}
+    mistakes = reference_mistakes(manifest.references, digests, manifest.gates)
     if manifest.promise is not None:
-        digests = {tier: reference.digest for tier, reference in manifest.bundles.items()}
-        mistakes = promise_mistakes(manifest.promise, digests, manifest.gates)
-        if mistakes:
-            raise BundleRejected(f"{where}: {'; '.join(mistakes)}")
+        mistakes += promise_mistakes(manifest.promise, digests, manifest.gates)
+    if mistakes:
+        raise BundleRejected(f"{where}: {'; '.join(mistakes)}")
     return manifest
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from cascade.messages import Word
+from cascade.release.reference import Reference
 
 
 class Deferral(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -28,6 +33,33 @@ class GateSpec(Word, frozen=True, gc=False):
     """Of a `deferral` gate: what it has learned."""
 
 
+class Care(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a hop does when the guarantee of its thresholds no longer holds: the rails of thresholds that move."""
+
+    most: Annotated[float, Meta(ge=1, le=1e6)] = 10.0
+    """At its most careful a gate allows this many times less doubt: a confidence of 0.9 becomes 0.99. 1: thresholds
+    never move, and only the state is told."""
+    step: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    """Largest part of that way in 16 questions, while there is a doubt."""
+    ease: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    """Part of the way back in 16 questions, when there is none any more."""
+    seldom: Annotated[float, Meta(ge=100, le=1e9)] = 20_000.0
+    """Questions between two false alarms of drift, on average and at least; of a fall of agreement, a tenth as many
+    audits."""
+    calm: Annotated[int, Meta(ge=16, le=1_000_000)] = 512
+    """Questions without a new alarm after which a doubt is over; of audits and answers from above, an eighth as many."""
+
+
+class Timing(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a hop makes of the time that a question has left."""
+
+    worth_asking: Annotated[float, Meta(ge=0, lt=1)] = 0.05
+    """The hop above is not asked where the chance that its answer comes by the deadline is smaller. 0: always asked."""
+    provisional_at: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Share of a question's time after which the best guess is given, provisionally, and the answer from above follows
+    as a correction. 1: at the deadline, and to those alone who want corrections."""
+
+
 class LadderStage(Word, frozen=True, gc=False, kw_only=True):
     """A model (or a segment of one) behind a gate."""
 
@@ -39,6 +71,10 @@ class LadderStage(Word, frozen=True, gc=False, kw_only=True):
     """The first characters of the model file's digest, for the trail."""
     labels: tuple[str, ...] = ()
     max_batch: int = 64
+    cues: tuple[str, ...] = ()
+    """Names of the cheap numbers of its inputs that its predictions carry."""
+    reference: Reference | None = None
+    """How its numbers were distributed where the thresholds were found."""
 
 
 class Ladder(Word, frozen=True, gc=False, kw_only=True):
@@ -50,3 +86,5 @@ class Ladder(Word, frozen=True, gc=False, kw_only=True):
     models_above: tuple[str, ...] = ()
     """Short digests of the models above for which the thresholds carry a guarantee. Empty: they carry none. An answer
     whose trail names another one above comes from a ladder of which nothing is known."""
+    care: Care = Care()
+    timing: Timing = Timing()
