@@ -31,9 +31,9 @@ class Hearing:
             self._counts.bad["misfit"] += 1
 
     def window_ended(self) -> None:
-        """From here on only what still goes on, or comes."""
+        """What was heard so far belonged to it."""
         if self._trigger is not None:
-            self.something = self._trigger.on
+            self.something = False
 
     def forget(self) -> None:
         if self._trigger is not None:
