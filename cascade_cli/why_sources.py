@@ -13,10 +13,14 @@ import msgspec
 from cascade.adapters.answer_lines import answer_of, answers_in
 from cascade.adapters.journal import Ended, Header, Journal, previous, read_journal, replayed
 from cascade.errors import CascadeError, LinkError, StorageError
+from cascade.inference.effects import Effect
+from cascade.inference.events import Event
 from cascade.inference.hop import Hop
+from cascade.inference.midway import Midway, link_was_up
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
 from cascade.inference.witness import Witness
+from cascade.machine import Machine
 from cascade.messages import Answer
 from edge_agent.ask_client import AskClient, AskRefused
 
@@ -103,24 +107,23 @@ def from_journal(path: Path, question_id: str, last: int) -> Found:
 
 
 def _from_life(path: Path, question_id: str, last: int) -> Found:
-    journal = read_journal(path, past_gaps=False)
-    hop = _rebuilt(journal.header, path) if journal.whole else None
+    journal = read_journal(path)
+    hop = _rebuilt(journal.header, path)
     witness = Witness(hop, question_id, last)
-    if hop is None:
-        journal.past_gaps = True
-        for now, event in journal:
-            witness.saw(event, [], now)
-    else:
+    if journal.whole:
         _replay(hop, journal, witness, path)
-    kept = f"{path} holds all that happened in its life of the agent"
-    if hop is None:
-        kept = f"the beginning of {path} has been overwritten; journal.max_bytes in the agent's settings keeps more"
-    return Found(list(witness.answers.values()), kept, tuple(witness.moments), tuple(_limits(journal, hop)))
+        kept = f"{path} holds all that happened in its life of the agent"
+        return Found(list(witness.answers.values()), kept, tuple(witness.moments), tuple(_limits(journal)))
+    midway = Midway(hop, up=link_was_up(journal))
+    _replay(midway, journal, witness, path)
+    questions = [given for given in witness.answers.values() if given[-1].key not in midway.doubtful]
+    kept = f"the beginning of {path} has been overwritten; journal.max_bytes in the agent's settings keeps more"
+    return Found(questions, kept, tuple(witness.moments), tuple(_limits(journal)))
 
 
-def _replay(hop: Hop, journal: Journal, witness: Witness, path: Path) -> None:
+def _replay(machine: Machine[Event, Effect], journal: Journal, witness: Witness, path: Path) -> None:
     try:
-        for now, event, effects in replayed(hop, journal):
+        for now, event, effects in replayed(machine, journal):
             witness.saw(event, effects, now)
     except (LookupError, ValueError, CascadeError) as error:
         if isinstance(error, StorageError):
@@ -140,14 +143,12 @@ def _rebuilt(header: Header, path: Path) -> Hop:
     return Hop(settings, uplink)
 
 
-def _limits(journal: Journal, hop: Hop | None) -> list[str]:
+def _limits(journal: Journal) -> list[str]:
     said = []
-    if hop is None:
-        said.append(
-            "the journal's beginning is gone: only what the hop above said can be told, not what was decided here"
-        )
-    if journal.ended is Ended.GAP or journal.lost:
-        said.append(f"{journal.lost} events are missing from the journal: the disk was full or too slow")
+    if not journal.whole:
+        said.append("the journal's beginning is gone: what breaker and budgets were before is not known")
+    if journal.ended is Ended.GAP:
+        said.append(f"{journal.lost} events are missing from the journal, and what came after them is not told")
     if journal.ended is Ended.TORN:
         said.append(f"the journal ends within a record: {journal.left_bytes} bytes could not be read")
     return said

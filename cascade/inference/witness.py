@@ -2,8 +2,6 @@
 
 A witness stands beside a hop that goes through its journal again, and only looks: it changes nothing, so what the hop
 decides is what it decided then. Given no question's id it only gathers the answers, for a list of the last ones.
-Without a hop (the beginning of the journal is gone) it knows only what events say: what the hop above answered, and
-when; what was decided here can't be known then.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ WAY_UP = ("link_down", "breaker_open", "no_budget", "deadline", "gave_up")
 class Witness:
     """Sees each event with its effects, in order."""
 
-    def __init__(self, hop: Hop | None, question_id: str = "", most: int = 1000) -> None:
+    def __init__(self, hop: Hop, question_id: str = "", most: int = 1000) -> None:
         self.answers: OrderedDict[str, list[Answer]] = OrderedDict()
         """What was given, by question: the one answered last stands last. At most so many questions."""
         self.moments: list[str] = []
@@ -57,8 +55,6 @@ class Witness:
         self._passed_on = isinstance(event, Answered)
         if self._id:
             self._note_event(event, now)
-        if self._hop is None and isinstance(event, Answered) and event.answer.id == (self._id or event.answer.id):
-            self._gather(event.answer)
         for effect in effects:
             if type(effect) is Reply and (not self._id or effect.answer.id == self._id):
                 self._gather(effect.answer)
@@ -168,7 +164,7 @@ class Witness:
             self.moments.append(f"{(now - self._began) * 1000.0:+.2f} ms {what}")
 
     def _way_up(self, now: float) -> str:
-        return f". {way_up_in_words(self._hop.uplink, now)}" if self._hop is not None else ""
+        return f". {way_up_in_words(self._hop.uplink, now)}"
 
 
 def way_up_in_words(uplink: Uplink | None, now: float) -> str:

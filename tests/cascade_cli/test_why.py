@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cascade.adapters.answer_json import answer_line
-from cascade.adapters.journal import previous
+from cascade.adapters.journal import previous, read_journal
 from cascade.adapters.scripted_release import scripted_sample, write_scripted_release
 from cascade.messages import Answer, ClassScores, Outcome, Step, Verdict
 from edge_agent import BlockingEdgeAgent
@@ -169,6 +169,21 @@ def test_a_journal_that_was_cut_off_tells_what_is_there(cascade, journaled):
     said = cascade("why", ids[0], "--journal", journal)
     assert said.code == 0
     assert "the journal ends within a record" in said.err
+
+
+def test_a_journal_whose_beginning_was_overwritten_tells_what_came_after_and_says_so(cascade, device):
+    device.write_text(device.read_text() + 'journal = { path = "state/journal", max_bytes = 65536 }\n')
+    with BlockingEdgeAgent(device) as agent:
+        ids = [agent.ask(scripted_sample(UNSURE, SURE, SURE)).id for _ in range(400)]
+    journal = device.parent / "state/journal"
+    assert read_journal(journal).header.part > 0
+    said = cascade("why", ids[-1], "--journal", journal)
+    assert said.code == 0, said.err
+    assert "there is no hop above to ask" in " ".join(said.out.split())
+    assert "what breaker and budgets were before is not known" in said.err
+    gone = cascade("why", ids[0], "--journal", journal)
+    assert gone.code == 3
+    assert "has been overwritten; journal.max_bytes in the agent's settings keeps more" in gone.err
 
 
 def test_rubbish_is_no_journal(cascade, tmp_path):

@@ -160,11 +160,3 @@ def test_without_an_id_the_last_answers_are_gathered_and_no_more_of_them_than_wa
     life.happens(Predicted(run, (ClassScores((0.1, 0.9)),) * 3), 2.01)
     assert list(life.witness.answers) == ["q2", "q3"]
     assert life.witness.moments == []
-
-
-def test_without_the_hop_it_is_known_what_was_said_above() -> None:
-    witness = Witness(None, "q1")
-    witness.saw(Asked(question(), "back"), [], 2.0)
-    witness.saw(Answered(above()), [], 2.1)
-    assert [moment.split(" ms ")[0] for moment in witness.moments] == ["+0.00", "+100.00"]
-    assert [given[0].label for given in witness.answers.values()] == ["yes"]
