@@ -13,7 +13,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from cascade.adapters.transports.mqtt_connection import Heard, Loss, Will
+from cascade.adapters.transports.mqtt_connection import Loss, Will
+from cascade.adapters.transports.mqtt_messages import Heard
 from cascade.adapters.transports.mqtt_session import MqttSession
 from cascade.adapters.transports.mqtt_settings import MqttSettings
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
@@ -35,10 +36,11 @@ from cascade.wire.topics import (
     up_topic,
 )
 
-NOBODY_LISTENS, NOT_AUTHORIZED, QUOTA = 0x10, 0x87, 0x97
+NOBODY_LISTENS, NOT_AUTHORIZED, TOO_LARGE, QUOTA = 0x10, 0x87, 0x95, 0x97
 OBSTACLES = {
     NOBODY_LISTENS: "no gateway listens",
     NOT_AUTHORIZED: "the broker does not let this device ask",
+    TOO_LARGE: "the broker takes no message so large",
     QUOTA: "the broker has no room",
 }
 FULL = "the broker does not keep up"
@@ -191,6 +193,8 @@ class MqttAbove:
         if isinstance(tag, _Asked) and self._suspects and code < 0x80:
             for key in tag.keys:
                 self._suspects.pop(key, None)
+        if isinstance(tag, _Asked) and code == TOO_LARGE and self._alone_too_large(tag.keys):
+            return
         if isinstance(tag, _Asked | _Probed):
             if code:
                 self._loop.call_soon(
@@ -200,6 +204,21 @@ class MqttAbove:
                 self._clear(by_probe=isinstance(tag, _Probed))
         elif code >= 0x80:
             self._post(PeerFaulted("broker", "protocol", f"a message of {self.device} is refused: 0x{code:02x}"))
+
+    def _alone_too_large(self, keys: tuple[Key, ...]) -> bool:
+        """A broker may keep its limit to itself until it is met. Of several questions nobody knows which is meant: they
+        are asked again one by one."""
+        if len(keys) == 1:
+            self._post(Unsendable(keys[0], OBSTACLES[TOO_LARGE]))
+            return True
+        for key in keys:
+            self._suspect(key, 0)
+        return False
+
+    def _suspect(self, key: Key, strikes: int) -> None:
+        self._suspects[key] = strikes
+        while len(self._suspects) > MOST_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
 
     def _clear(self, by_probe: bool) -> None:
         """An acknowledged probe clears any obstacle but a full queue; that clears when half of it is acknowledged."""
@@ -238,11 +257,9 @@ class MqttAbove:
         for key in head.keys if head else ():
             strikes = self._suspects.pop(key, 0) + 1
             if strikes < STRIKES:
-                self._suspects[key] = strikes
+                self._suspect(key, strikes)
             else:
                 self._post(Unsendable(key, f"the broker hung up on it {STRIKES} times"))
-        while len(self._suspects) > MOST_SUSPECTS:
-            del self._suspects[next(iter(self._suspects))]
 
     def twin(self, detail: str) -> None:
         self._post(PeerFaulted(self.device, "identity_taken", detail))

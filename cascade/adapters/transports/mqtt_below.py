@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cascade.adapters.transports.intake import take_questions
-from cascade.adapters.transports.mqtt_connection import Heard, Loss
+from cascade.adapters.transports.mqtt_connection import Loss
+from cascade.adapters.transports.mqtt_messages import Heard
 from cascade.adapters.transports.mqtt_session import MqttSession
 from cascade.adapters.transports.mqtt_settings import MqttSettings
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
@@ -78,7 +79,6 @@ class MqttBelow:
         self._session = MqttSession(settings, self, [shared_ask_filter(site, group)], chance=chance)
         self._post: Post = _nowhere
         self._receipts: dict[Key, list[_Receipt]] = {}
-        self._outbox: dict[str, list[Answer]] = {}
 
     @property
     def trouble(self) -> str:
@@ -97,7 +97,7 @@ class MqttBelow:
         await self._session.open()
 
     async def close(self) -> None:
-        await self._session.close(self._send_answers)
+        await self._session.close()
         self._post = _nowhere
         self._receipts.clear()
 
@@ -109,23 +109,15 @@ class MqttBelow:
             self._session.unsubscribe(self._desk_filters)
 
     def reply(self, back: str, answers: Sequence[Answer]) -> None:
-        """Sent at the end of this turn of the loop, so that the answers to one device travel together."""
-        if not self._outbox:
-            self._loop.call_soon(self._send_answers)
-        self._outbox.setdefault(back, []).extend(answers)
-
-    def _send_answers(self) -> None:
-        outbox, self._outbox = self._outbox, {}
-        for back, answers in outbox.items():
-            topic = answer_topic(back.removeprefix(BACK))
-            for payload in answer_packs(answers, self._session.largest_payload(topic), PACK_QUESTIONS):
-                sent = self._session.publish(topic, payload, expiry_s=ANSWER_EXPIRY_S)
-                if sent is None:
-                    self.dropped_answers += 1
-                else:
-                    self._post(Sent("below", sent))
-            for answer in answers:
-                self._settle(answer.key)
+        topic = answer_topic(back.removeprefix(BACK))
+        for payload in answer_packs(answers, self._session.largest_payload(topic), PACK_QUESTIONS):
+            sent = self._session.publish(topic, payload, expiry_s=ANSWER_EXPIRY_S)
+            if sent is None:
+                self.dropped_answers += 1
+            else:
+                self._post(Sent("below", sent))
+        for answer in answers:
+            self._settle(answer.key)
 
     def _settle(self, key: Key) -> None:
         """The same question may have come in several messages (asked again): one reply serves them all."""
@@ -191,12 +183,13 @@ class MqttBelow:
         for fault in up.faults:
             self._fault(message, fault)
         back = BACK + topic.device
-        asked, refusals = take_questions(self._post, up, topic.device, back, topic.device.__eq__)
+        mine = {question.key for question in up.questions if question.device == topic.device}
+        if mine:  # before they are posted: a reply may come at once
+            self._owe(message, mine)
+        _, refusals = take_questions(self._post, up, topic.device, back, topic.device.__eq__)
         if refusals:  # to who sent the questions, not to whose name is in them
             self._loop.call_soon(self.reply, back, refusals)
-        if asked:
-            self._owe(message, set(asked))
-        return bool(asked)
+        return bool(mine)
 
     def _owe(self, message: Heard, keys: set[Key]) -> None:
         receipt = _Receipt(message, keys)

@@ -1,30 +1,42 @@
 """One connection to a broker: a paho client on the loop's own thread, from CONNECT to the loss of its socket.
 
-A connection has a paho client of its own, and what that has queued goes with it: a reconnect starts clean, and whoever
-asked asks again. paho must never be let out of a callback by an exception: it would handle the same packet for ever.
+paho connects, subscribes, keeps alive and takes leave; messages and their acknowledgements go past it. A connection has
+a paho client of its own, and what is queued goes with it: a reconnect starts clean, and whoever asked asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from cascade.adapters.transports.mqtt_messages import (
+    PUBACK,
+    PUBLISH,
+    Heard,
+    Mangled,
+    puback,
+    publish_head,
+    read_puback,
+    read_publish,
+)
+from cascade.adapters.transports.mqtt_packets import packet
 from cascade.adapters.transports.mqtt_settings import MqttSettings
 from cascade.adapters.transports.mqtt_socket import TurnSocket
 
 TAKEN_OVER = 0x8E
 REFUSALS = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 """Codes of CONNACK that trying again does not mend: version, client id, password, rights, banned, method."""
-READS_PER_TURN = 256
+PACKETS_PER_TURN = 1024
+LAST_MID, FIRST_MID = 65535, 32768
+"""Identifiers of messages. paho numbers its subscriptions from below."""
 ENVELOPE_BYTES = 64
 """More than a PUBLISH takes beside its topic and payload."""
 
@@ -44,15 +56,6 @@ class Terms(NamedTuple):
 
     receive_maximum: int
     max_packet_bytes: int
-
-
-class Heard(NamedTuple):
-    """A message from the broker. It is acknowledged by `ack(mid)`; without that the broker sends it again one day."""
-
-    topic: str
-    payload: bytes
-    retain: bool
-    mid: int
 
 
 class Will(NamedTuple):
@@ -90,6 +93,7 @@ class Connection:
         self._sock = TurnSocket(sock, settings.max_packet_bytes)
         self._client = self._paho()
         self._flush_is_due = self._writer_is_on = self._watching = False
+        self._mid = FIRST_MID
 
     def _paho(self) -> _Client:
         client = _Client(
@@ -97,15 +101,10 @@ class Connection:
             self._settings.client_id,
             protocol=paho.MQTTv5,
             reconnect_on_failure=False,
-            manual_ack=True,
         )
         client.opened = self._sock
-        # The session bounds what is in flight: only the CONNACK says how much, and then paho's own bound is fixed.
-        client.max_inflight_messages_set(0)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
@@ -135,13 +134,22 @@ class Connection:
         self._client.unsubscribe(filters)
 
     def publish(self, topic: str, payload: bytes, retain: bool, expiry_s: int) -> int | None:
-        """QoS 1. The packet's identifier, or None where paho has no room. An expiry of 0 is none."""
-        properties = _expiring_in(expiry_s) if expiry_s else None
-        info = self._client.publish(topic, payload, 1, retain, properties)
-        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+        """QoS 1. The packet's identifier, or None where there is no room. An expiry of 0 is none.
+
+        The session bounds how many are in flight, so an identifier has long been free when its turn comes again.
+        """
+        if self._sock.crowded or self.lost.done():
+            return None
+        self._mid = self._mid + 1 if self._mid < LAST_MID else FIRST_MID
+        self._sock.write(publish_head(topic, len(payload), self._mid, retain, expiry_s))
+        self._sock.write(payload)
+        self._flush_soon()
+        return self._mid
 
     def ack(self, mid: int) -> None:
-        self._client.ack(mid, 1)
+        if not self.lost.done():
+            self._sock.write(puback(mid))
+            self._flush_soon()
 
     def keep_alive(self) -> None:
         self._client.loop_misc()
@@ -170,22 +178,42 @@ class Connection:
             return
         self._sock.begin_turn()
         try:
-            for _ in range(READS_PER_TURN):
-                self._client.loop_read()
-                if self.lost.done() or not self._sock.more:
+            for _ in range(PACKETS_PER_TURN):
+                whole = self._sock.packet()
+                if whole is None or self.lost.done():
                     return
-        except Exception as error:  # noqa: BLE001 - paho would handle the same packet for ever; the connection has to go
+                self._take(*whole)
+        except OSError:
+            self.drop(Loss(self._sock.fault))
+        except Mangled as error:
+            self.drop(Loss(f"the broker breaks the protocol: {error}"))
+        except Exception as error:  # noqa: BLE001 - it would come again with the next byte; the connection has to go
             self.loop.call_exception_handler({"message": "reading from the broker", "exception": error})
             self.drop(Loss(f"an error of ours: {type(error).__name__}", by_broker=False))
         else:
             self.loop.call_soon(self._readable)
 
+    def _take(self, first: int, body: bytes) -> None:
+        kind = first & 0xF0
+        if kind == PUBLISH:
+            self._ears.heard(read_publish(first, body))
+        elif kind == PUBACK:
+            self._ears.acknowledged(*read_puback(body))
+        else:
+            self._sock.lend(packet(first, body))
+            self._client.loop_read()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self.loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         if self.lost.done():
             return
-        # So that paho's wish to write does not call for another flush from inside of this one.
-        self._flush_is_due = True
-        self._client.loop_write()
+        if self._client.want_write():
+            self._flush_is_due = True  # so that paho's wish to write calls for no other flush from inside of this one
+            self._client.loop_write()
         self._flush_is_due = False
         try:
             self._sock.flush()
@@ -216,9 +244,7 @@ class Connection:
         self._stop_watching()
 
     def _on_want_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            self.loop.call_soon(self._flush)
+        self._flush_soon()
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, terms: Properties | None
@@ -240,29 +266,6 @@ class Connection:
     ) -> None:
         self.loop.call_soon(self._ears.subscribed, [code.value for code in codes])
 
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, code: ReasonCode, properties: Any) -> None:
-        self._ears.acknowledged(mid, code.value)
-
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        self._ears.heard(Heard(topic, bytes(message.payload), message.retain, message.mid if message.qos else 0))
-
 
 def _named(code: ReasonCode) -> str:
     return f"{code.getName().lower()} (0x{code.value:02x})"
-
-
-class _Expiry(Properties):
-    """An expiry, packed once: paho takes tens of microseconds for it, each time."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        self.MessageExpiryInterval = seconds
-        packed: bytes = super().pack()  # type: ignore[no-untyped-call]
-        object.__setattr__(self, "pack", lambda: packed)  # past paho's check that it is the name of a property
-
-
-_expiring_in = lru_cache(maxsize=256)(_Expiry)

@@ -125,7 +125,7 @@ class _Reader:
         return self.body[self.at :]
 
 
-def head_of(buffer: bytearray, start: int) -> tuple[int, int] | None:
+def head_of(buffer: bytes | bytearray, start: int) -> tuple[int, int] | None:
     """Where the body of the packet at `start` begins, and how long it is; None while its head isn't all there."""
     length = shift = 0
     for at in range(start + 1, min(start + 5, len(buffer))):

@@ -19,11 +19,11 @@ from cascade.adapters.transports.mqtt_connection import (
     ENVELOPE_BYTES,
     TAKEN_OVER,
     Connection,
-    Heard,
     Loss,
     Terms,
     Will,
 )
+from cascade.adapters.transports.mqtt_messages import Heard
 from cascade.adapters.transports.mqtt_settings import MqttSettings, check_files, password, tls_context
 from cascade.adapters.transports.mqtt_socket import Refused, dial
 from cascade.errors import LinkError
@@ -259,7 +259,7 @@ class MqttSession:
         self._proved_at = self._loop.time()
         if mid in self._in_flight:
             self._owner.acknowledged(self._in_flight.pop(mid), code)
-        if self._connection is not None:
+        if self._queue and self._connection is not None:
             self._send_queued(self._connection)
         if self._drained is not None and not self.waiting and not self._drained.done():
             self._drained.set_result(None)

@@ -74,11 +74,10 @@ async def test_the_broker_gives_no_more_than_is_taken(place: Any, broker: Any, e
     assert (await ear.wait_for(Asked, 3))[2].question.id == "q2"
 
 
-async def test_replies_of_one_turn_travel_together(place: Any, broker: Any, ear: Any, words: Any) -> None:
+async def test_the_answers_of_one_reply_travel_together(place: Any, broker: Any, ear: Any, words: Any) -> None:
     below = await place.listening(ear)
     events = await asked_at_once(broker, ear, words.questions(64))
-    for event in events:
-        below.reply(event.back, [words.answer(event.question)])
+    below.reply(events[0].back, [words.answer(event.question) for event in events])
     await place.until(lambda: below.unread == 0)
     assert len(ear.all(Sent)) == 1
 
