@@ -11,7 +11,7 @@ import msgspec
 from cascade.adapters.answer_json import answer_as_json
 from cascade.adapters.settings_file import read_settings
 from cascade.errors import CascadeError, LinkError, NotKept, SettingsError
-from cascade.inference.explaining import explain, in_a_line
+from cascade.inference.explaining import explain, in_a_line, unanswered
 from cascade_cli.why_sources import Found, from_agent, from_journal, from_lines
 from edge_agent.settings import EdgeSettings
 
@@ -41,10 +41,12 @@ def run(wanted: argparse.Namespace) -> int:
     if wanted.id and wanted.last:
         raise SettingsError("why", ["found an id and --last, expected one of them"])
     found = _find(wanted, wanted.id, wanted.last or LAST)
-    if wanted.id and not found.questions:
+    if wanted.id and not found.questions and not found.moments:
         raise NotKept(f"nothing is known of question {wanted.id}: {found.kept}")
-    tell = _tell_one if wanted.id else _tell_last
-    tell(found, wanted.json)
+    if wanted.id:
+        _tell_one(wanted.id, found, wanted.json)
+    else:
+        _tell_last(found, wanted.json)
     for limit in found.limits:
         sys.stderr.write(f"cascade why: {limit}\n")
     return 0
@@ -97,9 +99,9 @@ def _by_settings(path: Path, question_id: str, last: int) -> Found:
         raise LinkError(f"{found.kept if found is not None else unreached}; and its journal: {error}") from error
 
 
-def _tell_one(found: Found, as_json: bool) -> None:
-    (given,) = found.questions
-    explanation = explain(given, found.moments)
+def _tell_one(question_id: str, found: Found, as_json: bool) -> None:
+    given = found.questions[0] if found.questions else []
+    explanation = explain(given, found.moments) if given else unanswered(question_id, found.moments)
     if as_json:
         said = msgspec.to_builtins(explanation)
         _write_json({"explanation": said, "answers": [answer_as_json(answer) for answer in given]})

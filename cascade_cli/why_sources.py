@@ -100,10 +100,10 @@ def from_journal(path: Path, question_id: str, last: int) -> Found:
     if not path.exists() and not previous(path).exists():
         raise StorageError(f"{path}: no journal is there; an agent with a table [journal] writes one within seconds")
     found = _from_life(path, question_id, last)
-    if found.questions or not question_id or not previous(path).exists():
+    if found.questions or found.moments or not question_id or not previous(path).exists():
         return found
     earlier = _from_life(previous(path), question_id, last)
-    return earlier if earlier.questions else found
+    return earlier if earlier.questions or earlier.moments else found
 
 
 def _from_life(path: Path, question_id: str, last: int) -> Found:
@@ -117,8 +117,9 @@ def _from_life(path: Path, question_id: str, last: int) -> Found:
     midway = Midway(hop, up=link_was_up(journal))
     _replay(midway, journal, witness, path)
     questions = [given for given in witness.answers.values() if given[-1].key not in midway.doubtful]
+    moments = () if any(key.id == question_id for key in midway.doubtful) else tuple(witness.moments)
     kept = f"the beginning of {path} has been overwritten; journal.max_bytes in the agent's settings keeps more"
-    return Found(questions, kept, tuple(witness.moments), tuple(_limits(journal)))
+    return Found(questions, kept, moments, tuple(_limits(journal)))
 
 
 def _replay(machine: Machine[Event, Effect], journal: Journal, witness: Witness, path: Path) -> None:

@@ -69,6 +69,18 @@ def explain(given: Sequence[Answer], moments: Sequence[str] = ()) -> Explanation
     )
 
 
+def unanswered(question_id: str, moments: Sequence[str]) -> Explanation:
+    """What is known of a question to which nothing was given, as far as its journal goes."""
+    return Explanation(
+        id=question_id,
+        heading=f"Question {question_id}.",
+        hops=(),
+        ending=("It has no answer as far as the journal goes: it was open then.",),
+        costs="",
+        moments=tuple(moments),
+    )
+
+
 def in_a_line(given: Sequence[Answer]) -> str:
     """The last answer to one question in a line, for a list of many."""
     last = given[-1]

@@ -186,6 +186,21 @@ def test_a_journal_whose_beginning_was_overwritten_tells_what_came_after_and_say
     assert "has been overwritten; journal.max_bytes in the agent's settings keeps more" in gone.err
 
 
+def test_a_question_that_was_open_in_a_crash_is_told_as_far_as_it_came(cascade, journaled):
+    """The journal ends with the question asked: what came after was lost with the process."""
+    device, ids = journaled
+    journal = device.parent / "state/journal"
+    whole = journal.read_bytes()
+    for end in range(len(whole), 0, -1):
+        journal.write_bytes(whole[:end])
+        said = cascade("why", ids[2], "--journal", journal)
+        if "It has no answer as far as the journal goes" in said.out:
+            break
+    assert said.code == 0
+    assert "+0.00 ms asked with 1000 ms to its deadline" in said.out
+    assert "stage edge-model" not in said.out
+
+
 def test_rubbish_is_no_journal(cascade, tmp_path):
     (tmp_path / "journal").write_bytes(b"\0" * 1000)
     assert cascade("why", "q1", "--journal", tmp_path / "journal").code == 1

@@ -30,6 +30,8 @@ TAKES_A_REASON = {
     "refusal_of": 1, "Unsendable": 1, "_give_up": 1, "answer_to": 2,
 }  # fmt: skip
 """Who is given a reason, and where it stands among the arguments: what the runtime can say is found by these."""
+SAY_REASONS = ("gate.py", "uplink.py")
+"""Rooms with functions that return a reason."""
 
 
 def reasons_in(path: Path) -> Iterator[str]:
@@ -43,9 +45,14 @@ def reasons_in(path: Path) -> Iterator[str]:
             given += [word.value for word in node.keywords if word.arg == "reason"]
             for value in given:
                 yield from words_of(value, name)
-        if isinstance(node, ast.FunctionDef) and node.name == "blocked":
-            returns = [line.value for line in ast.walk(node) if isinstance(line, ast.Return)]
-            yield from (one.value for one in returns if isinstance(one, ast.Constant) and one.value)
+        if (
+            isinstance(node, ast.FunctionDef)
+            and path.name in SAY_REASONS
+            and ast.unparse(node.returns or node) == "str"
+        ):
+            for line in ast.walk(node):
+                if isinstance(line, ast.Return) and line.value is not None:
+                    yield from words_of(line.value, name)
 
 
 def words_of(value: ast.expr, module: str) -> Iterator[str]:
