@@ -9,7 +9,7 @@ COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 DEMO   ?= .venv-demo
 
-.PHONY: demo check test bench lint types protos lock clean services
+.PHONY: demo check test bench bench-peers lint types protos lock clean services
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/cascade demo
@@ -30,6 +30,9 @@ test: $(READY) services lint types
 
 bench: $(READY) services
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-peers: $(READY)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 lint: $(READY)
 	$(BIN)/ruff check .

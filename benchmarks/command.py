@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.machine import measured_on, said
+from benchmarks.machine import OtherPrograms, measured_on, said
 from benchmarks.rounds import Effort, Tell
 
 BUILD = Path("build/benchmarks")
@@ -35,18 +33,16 @@ class Subject(NamedTuple):
 
 def run(subject: Subject, effort: Effort, out: Path, tell: Tell) -> dict[str, Any]:
     """Measure, write the JSON file, and return what is in it."""
-    machine = measured_on()
-    tell(f"{subject.title}\n  {said(machine)}")
-    began, began_cpu = time.monotonic(), os.times()
+    tell(subject.title)
+    machine, others = measured_on(), OtherPrograms()
     result = subject.measure(effort, tell)
     report = {
         "subject": subject.name,
         "title": subject.title,
         "quick": effort.quick,
         "rounds": effort.rounds,
-        "took_s": round(time.monotonic() - began, 1),
-        "benchmark_cpu_s": round(sum(os.times()[:4]) - sum(began_cpu[:4]), 1),
         "measured_on": machine,
+        "meanwhile": others.meanwhile(),
         "result": result,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +54,7 @@ def run(subject: Subject, effort: Effort, out: Path, tell: Tell) -> dict[str, An
 
 def shown(subject: Subject, report: dict[str, Any]) -> str:
     """One block of the combined table."""
-    lines = [subject.title, f"  {said(report['measured_on'])}"]
+    lines = [subject.title, f"  {said(report['measured_on'], report['meanwhile'])}"]
     if report["quick"]:
         lines.append(f"  {QUICK}")
     return "\n".join([*lines, subject.table(report["result"])])

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "numpy", "paho-mqtt", "grpcio", "protobuf")
-BUSY_LOAD = 0.5
-"""A load average per core, before anything is measured, from which on the figures are not to be believed."""
+BUSY = 0.1
+"""Cores that other programs took meanwhile, of each core, from which on the figures are not to be believed."""
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -35,8 +37,6 @@ def listens(port: int) -> bool:
 
 
 def measured_on() -> dict[str, object]:
-    """To be asked before anything is measured: the load average is that of others."""
-    load = os.getloadavg()[0]
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu(),
@@ -44,18 +44,47 @@ def measured_on() -> dict[str, object]:
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "load_average_before": load,
-        "busy_with_other_things": load > BUSY_LOAD * len(os.sched_getaffinity(0)),
+        "load_average_before": os.getloadavg()[0],
     }
 
 
-def said(machine: dict[str, object]) -> str:
+class OtherPrograms:
+    """What the machine did that was not this benchmark, from when it is made. All that the benchmark started has to
+    have ended when it is asked: the time of its processes is known from then on."""
+
+    def __init__(self) -> None:
+        self._began, self._machine, self._ours = time.monotonic(), _machine_s(), _ours_s()
+
+    def meanwhile(self) -> dict[str, float | bool]:
+        took_s = time.monotonic() - self._began
+        busy_s, stolen_s = (now - then for now, then in zip(_machine_s(), self._machine, strict=True))
+        others = max(0.0, busy_s - (_ours_s() - self._ours)) / took_s
+        cores = len(os.sched_getaffinity(0))
+        return {
+            "took_s": round(took_s, 1),
+            "others_cores": round(others, 3),
+            "stolen_cores": round(stolen_s / took_s, 3),
+            "too_busy": others + stolen_s / took_s > BUSY * cores,
+        }
+
+
+def said(machine: dict[str, Any], meanwhile: dict[str, Any]) -> str:
     """One line, for a table."""
     line = f"{machine['cores']} cores, {machine['cpu']}, {machine['machine']}, Python {machine['python']}"
-    line += f"; load average before: {machine['load_average_before']:.2f}"
-    if machine["busy_with_other_things"]:
-        line += " - THE MACHINE WAS BUSY: measure again when it is not"
-    return line
+    line += f"; other programs took {meanwhile['others_cores']:.2f} cores meanwhile"
+    return f"{line} - TOO BUSY: measure again when it is not" if meanwhile["too_busy"] else line
+
+
+def _machine_s() -> tuple[float, float]:
+    """Busy, and stolen by other guests of the host."""
+    user, nice, system, _idle, _wait, irq, soft, stolen = map(
+        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    )
+    return (user + nice + system + irq + soft) / TICKS, stolen / TICKS
+
+
+def _ours_s() -> float:
+    return sum(os.times()[:4])
 
 
 def _cpu() -> str:

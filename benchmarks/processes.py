@@ -149,7 +149,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_tree(pids: Sequence[int]) -> None:
-    """What a server left behind when it was told to end."""
+    """What a server left behind when it was told to end; back when it is gone."""
     for pid in reversed(pids):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of them", 5.0)

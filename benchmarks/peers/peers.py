@@ -1,7 +1,7 @@
 """The peers: what is installed for each, how its server is started and asked, and which of its settings were chosen.
 
 The settings are those that a peer's own documentation names for many small requests. Each has one process, or one
-worker, for its model, as our cloud has. A batching peer that was faster without its batches would be run without.
+worker, for its model, as our cloud has. Where batches made one slower here (MLServer, LitServe), it runs without.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ PEERS = (
     ),
     Peer(
         "MLServer", "mlserver", ("mlserver==1.7.1",), ("{bin}/mlserver", "start", "{folder}"),
-        "V2 gRPC with raw contents, parallel_workers 0, debug off, adaptive batching", "grpc", bodies.METHOD_V2,
+        "V2 gRPC with raw contents, parallel_workers 0, debug off, no adaptive batching", "grpc", bodies.METHOD_V2,
         bodies.v2, bodies.scores_v2,
     ),
     Peer(
         "LitServe", "litserve", ("litserve==0.2.19",), ("{python}", "litserve_server.py", "{port}"),
-        "fast_queue, batches of 16 within 1 ms, one worker", "http", bodies.JSON, bodies.litserve,
+        "fast_queue, one worker, no batches", "http", bodies.JSON, bodies.litserve,
         bodies.scores_litserve,
     ),
     Peer(
@@ -79,7 +79,6 @@ def mlserver_settings(port: int, http_port: int) -> dict[str, dict[str, Any]]:
             "metrics_endpoint": None,
         },
         "model-settings.json": {
-            "name": bodies.MODEL, "implementation": "mlserver_model.Digits", "max_batch_size": 32,
-            "max_batch_time": 0.001,
+            "name": bodies.MODEL, "implementation": "mlserver_model.Digits",
         },
     }  # fmt: skip

@@ -60,9 +60,9 @@ def measure(effort: Effort, tell: Tell, only: list[str] | None = None) -> dict[s
     with tempfile.TemporaryDirectory(prefix="cascade-bench-") as folder:
         release = write_cnn_release(Path(folder) / "release")
         for number in range(effort.rounds):
-            for name in list(turns) if number % 2 == 0 else reversed(list(turns)):
+            for place, name in list(enumerate(turns))[:: 1 if number % 2 == 0 else -1]:
                 try:
-                    turns[name].append(_turn(name, Path(folder) / f"{name}-{number}", release, effort))
+                    turns[name].append(_turn(name, Path(folder) / f"{number}-{place}", release, effort))
                     tell(f"  round {number + 1}, {name}: {turns[name][-1].per_s:.0f}/s")
                 except (RuntimeError, TimeoutError) as error:  # a peer that fails here is no reason to lose the others
                     skipped[name] = str(error)
@@ -97,6 +97,7 @@ def _start(peer: Peer, processes: Processes, release: Path) -> tuple[str, int]:
             (processes.folder / file).write_text(json.dumps(content))
     words = {"python": folder / "bin/python", "bin": folder / "bin", "port": port, "folder": processes.folder}
     more = {PATH: str(release / "cloud" / "model.onnx"), "PYTHONPATH": str(SERVERS), "OMP_NUM_THREADS": "1"}
+    more["RAY_TMPDIR"] = str(processes.folder)  # which must be short: Ray puts sockets into it
     processes.start(
         peer.package,
         *[word.format(**words) for word in peer.command],
