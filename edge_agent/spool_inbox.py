@@ -36,6 +36,7 @@ class Inbox:
         self._urgent = False
         self._oldest_at = 0.0
         self._closed = False
+        self._asleep = self._drowsy = False
         self._changed = Condition()
 
     def put(self, what: Any, *, size_bytes: int = 0, urgent: bool = False, refusable: bool = False) -> bool:
@@ -48,19 +49,29 @@ class Inbox:
             self._orders.append(Order(what, size_bytes))
             self._bytes += size_bytes
             self._urgent = self._urgent or urgent
-            if self._urgent or len(self._orders) in (1, self._commit_every):
+            if self._urgent or self._asleep or len(self._orders) == self._commit_every:
                 self._changed.notify()
             return True
 
     def take(self, wait_s: float) -> list[Any] | None:
         """The next group; an empty one when nothing came for `wait_s`; None when it is closed and all was taken."""
         with self._changed:
-            self._changed.wait_for(lambda: self._orders or self._closed, wait_s)
+            self._wait_for_the_first(wait_s)
             while not self._ready():
                 self._changed.wait(max(0.0, self._oldest_at + self._commit_within_s - monotonic()))
             if self._closed and not self._orders:
                 return None
             return self._next_group()
+
+    def _wait_for_the_first(self, wait_s: float) -> None:
+        """Where a group has just been taken the next order is likely soon. It needs to wake nobody: who put it has
+        something better to do, and the order would wait for others in any case."""
+        if self._drowsy and not self._orders and not self._closed:
+            self._changed.wait(min(wait_s, self._commit_within_s))
+        self._asleep = True
+        self._changed.wait_for(lambda: self._orders or self._closed, wait_s)
+        self._asleep = False
+        self._drowsy = bool(self._orders)
 
     def close(self) -> None:
         """Nothing more goes in; what is in can still be taken."""

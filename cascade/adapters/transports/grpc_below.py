@@ -215,8 +215,6 @@ class GrpcBelow:
             self._take(caller, back, up)
 
     def _take(self, caller: Caller, back: str, up: Up) -> None:
-        if up.ping:
-            caller.pong(up.ping)
         if self._draining and up.questions:
             caller.reply([refusal_of(question, DRAINING, RETRY_MS) for question in up.questions])
             up = up._replace(questions=())
@@ -226,6 +224,8 @@ class GrpcBelow:
             caller.owed.update(asked)
             if refused:
                 caller.reply(refused)
+        if up.ping:  # last, so that answers that come at once carry the pong
+            caller.pong(up.ping)
 
     def _end_the_oldest_of(self, node: str) -> None:
         of_one = [caller for caller in self._callers.values() if caller.node == node]

@@ -13,6 +13,7 @@ from cascade.adapters.transports.transport import PACK_QUESTIONS, Post
 from cascade.inference.events import Sent
 from cascade.messages import Answer, Key
 from cascade.wire.codec import answer_packs, encode_down
+from cascade.wire.frames import HEARTBEAT_BYTES, heartbeat_field
 from cascade.wire.limits import Limits
 
 
@@ -91,7 +92,7 @@ class Caller:
 
     async def _write(self) -> str:
         while not self._end:
-            if self._welcome or self._pong:
+            if self._welcome or (self._pong and not self._answers):
                 data = encode_down(welcome=self._welcome, pong=self._pong)
                 self._welcome, self._pong = "", 0
                 await self._send(data)
@@ -106,9 +107,10 @@ class Caller:
 
     async def _write_some(self) -> None:
         some = [self._answers.popleft() for _ in range(min(PACK_QUESTIONS, len(self._answers)))]
-        most = min(self._limits.max_answer_bytes + 16, self._limits.max_message_bytes)
+        most = min(self._limits.max_answer_bytes + 16, self._limits.max_message_bytes - HEARTBEAT_BYTES)
         for data in answer_packs(some, most, max_answer_bytes=self._limits.max_answer_bytes):
-            await self._send(data)
+            pong, self._pong = self._pong, 0
+            await self._send(data + heartbeat_field(pong) if pong else data)
 
     async def _send(self, data: bytes) -> None:
         await self._context.write(data)
