@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cascade.inference.breaker import CIRCUITS
+from cascade.inference.careful import STANDINGS
 from cascade.inference.waiting import LIVES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,9 @@ def test_every_promise_names_a_test():
         assert "`tests/" in promise, promise[:60]
 
 
-@pytest.mark.parametrize(("name", "table"), [("waiting LIVES", LIVES), ("breaker CIRCUITS", CIRCUITS)])
+@pytest.mark.parametrize(
+    ("name", "table"), [("waiting LIVES", LIVES), ("breaker CIRCUITS", CIRCUITS), ("careful STANDINGS", STANDINGS)]
+)
 def test_a_state_diagram_is_drawn_from_its_table(name, table):
     page = (ROOT / "docs/flows.md").read_text()
     drawn = page.split(f"<!-- drawn: cascade.inference.{name} -->\n```mermaid\n")[1].split("\n```")[0]

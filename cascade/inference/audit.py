@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 
 from cascade.inference.agreement import Agreements
@@ -41,6 +41,8 @@ class Audits:
         self._dice = dice
         self._open: dict[Key, Audit] = {}
         self.agreements = Agreements()
+        self.ended: Callable[[RecordAudit], None] = lambda record: None
+        """Told of each audit that ended."""
 
     def chosen(self, question_id: str) -> bool:
         return self.share > 0.0 and self._dice.roll("audit", question_id) < self.share
@@ -71,6 +73,7 @@ class Audits:
         """Each audit ends here, once."""
         record = RecordAudit(audit.question.task, audit.verdict.value, self.share, agreed)
         self.agreements.note(record)
+        self.ended(record)
         return record
 
     def overdue(self, now: float) -> Iterator[tuple[Key, RecordAudit]]:

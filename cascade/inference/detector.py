@@ -3,8 +3,8 @@
 Each case falls into one of a few outcomes. A bet pays by outcome, and so that while nothing is wrong nobody wins on it
 in the long run: its mean pay is at most 1. Stakes that keep growing are evidence that something is. Here a new bet is
 opened with each round and all that is won stays in (the Shiryaev-Roberts sum; as an "e-detector" by Shin, Ramdas and
-Rinaldo, 2022). While nothing is wrong the sum grows by 1 a round at most on average, so that it takes `rounds` rounds or
-more, on average, to come to `rounds`: there the alarm is. That holds for every number of samples, with no table.
+Rinaldo, 2022). While nothing is wrong the sum grows by 1 a round at most on average, so that it takes `rounds` rounds
+or more, on average, to come to `rounds`: there the alarm is. That holds for every number of samples, with no table.
 
 "Nothing is wrong" is not one distribution: recorded shares are known from so many samples only, and no field is its
 recording. So bets are made fair for the worst that chance and a tolerance may have done to the shares.
@@ -21,7 +21,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 NATS = 5.0
-"""How sure recorded shares are taken to be: the true mean of a bet is higher in 1 recording of e to the power of this."""
+"""How sure recorded shares are taken to be: the true mean of a bet is higher in 1 recording of e to the power of it."""
 _DIGITS = 1e6
 """Bets are cut to so many steps: another machine's exponential must not make another decision of the same journal."""
 

@@ -1,10 +1,10 @@
 """Drift: whether a stage's confidences, or the cues of its inputs, are still distributed as where its thresholds were
 found.
 
-Questions are looked at sixteen at a time: noting one is an append. Each number falls between two edges of its reference,
-and a `Detector` bets that it does so otherwise than recorded. It bets on shifts to either side, on ends that grow or
-shrink, and on each place for itself (a sensor that says the same every time). Where the reference is so small that chance could explain a difference, it is
-not called drift.
+Questions are looked at sixteen at a time: noting one is an append. Each number falls between two edges of its
+reference, and a `Detector` bets that it does so otherwise than recorded. It bets on shifts to either side, on ends that
+grow or shrink, and on each place for itself (a sensor that says the same every time). Where the reference is so small
+that chance could explain a difference, it is not called drift.
 """
 
 from __future__ import annotations

@@ -83,6 +83,23 @@ class RecordAudit(Wanted, frozen=True, gc=False):
     agreed: bool | None
 
 
+class RecordStanding(Wanted, frozen=True, gc=False):
+    """How the guarantee of a task's thresholds stands, where that has changed: see `cascade.inference.careful`."""
+
+    task: str
+    standing: str
+    doubts: tuple[str, ...] = ()
+    caution: float = 0.0
+
+
+class RecordDistances(Wanted, frozen=True, gc=False):
+    """How far the last questions of a task are from its reference, by quantity: now and then, for those who look."""
+
+    task: str
+    distances: dict[str, float]
+
+
 Effect: TypeAlias = (
     RunStage | AskAbove | Reply | Keep | Remember | Park | RecordDecision | RecordUndecided | RecordAudit
-)
+    | RecordStanding | RecordDistances
+)  # fmt: skip

@@ -57,6 +57,7 @@ class Gate:
         self.stage = stage
         self.measure = measure
         self.threshold = spec.threshold if measure.needs_threshold else None
+        self.usual_threshold = self.threshold
         self.drop = frozenset(spec.drop)
 
     def decide(self, prediction: Prediction) -> Decision:
@@ -64,10 +65,33 @@ class Gate:
             return UNREADABLE
         value = self.measure.of(prediction)
         if not self._sure(value):
-            return Decision(Verdict.CLIMB, "unsure", value, self.threshold)
+            return Decision(Verdict.CLIMB, self._why_not(value), value, self.threshold)
         if self.drop and label_of(self.stage, prediction) in self.drop:
             return Decision(Verdict.DROP, "nothing_here", value, self.threshold)
         return Decision(Verdict.ANSWER, "sure", value, self.threshold)
+
+    def be_careful(self, less_doubt: float) -> None:
+        """Allow so many times less doubt than the release's threshold does; 1: as the release says."""
+        usual = self.usual_threshold
+        if usual is None or less_doubt <= 1.0:
+            self.threshold = usual
+        elif self.measure.sure_below:
+            self.threshold = usual / less_doubt if usual > 0.0 else usual * less_doubt
+        else:
+            self.threshold = max(usual, 1.0 - (1.0 - usual) / less_doubt)
+
+    def as_usual(self, prediction: Prediction) -> Decision:
+        """What it would say if it were not careful."""
+        careful, self.threshold = self.threshold, self.usual_threshold
+        decision = self.decide(prediction)
+        self.threshold = careful
+        return decision
+
+    def _why_not(self, value: float) -> str:
+        if self.threshold == self.usual_threshold or self.usual_threshold is None:
+            return "unsure"
+        below, usual = self.measure.sure_below, self.usual_threshold
+        return "careful" if (value <= usual if below else value >= usual) else "unsure"
 
     def _fits(self, prediction: Prediction) -> bool:
         if type(prediction) is not self.reads or not prediction.readable():

@@ -27,6 +27,7 @@ from cascade.inference.events import (
 )
 from cascade.inference.replying import HopSettings, Replying
 from cascade.inference.uplink import Uplink, UplinkSettings
+from cascade.inference.vigils import Vigils
 from cascade.inference.waiting import Waiting, WaitingRoom
 from cascade.inference.weigh import Ladders, Weighing
 from cascade.messages import Decision, Verdict
@@ -46,8 +47,10 @@ class Hop:
         self.uplink = Uplink(uplink, dice) if uplink is not None else None
         self._replying = Replying(settings, self.room, self.uplink, self.audits, self._out)
         self._climbing: Climbing | None = None
+        self.vigils = Vigils(self._out)
         if self.uplink is not None:
             self._climbing = Climbing(self.uplink, self.room, self._replying, self.audits, self._out)
+            self._stand_guard(self.uplink)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Asked: self._asked,
             Kept: self._kept,
@@ -56,7 +59,7 @@ class Hop:
             Predicted: self._predicted,
             RunFailed: self._run_failed,
             Ticked: lambda event: self._ticked(),
-            LadderInstalled: lambda event: self.ladders.install(event.ladder),
+            LadderInstalled: self._installed,
         }
         if self._climbing is not None:
             self._handlers |= self._link_handlers(self._climbing)
@@ -84,12 +87,26 @@ class Hop:
 
     def _link_handlers(self, climbing: Climbing) -> dict[type, Callable[[Any], None]]:
         return {
-            Answered: lambda event: climbing.answered(event.answer, self._now),
+            Answered: self._answered,
             Sent: self._sent,
             Unsendable: lambda event: climbing.unsendable(event.key, event.reason),
             LinkUp: lambda event: climbing.uplink.link_up(),
             LinkLost: lambda event: climbing.link_lost(),
         }
+
+    def _stand_guard(self, uplink: Uplink) -> None:
+        self.ladders.spares = lambda: uplink.scarce(self._now)
+        self.audits.ended = self.vigils.audited
+
+    def _installed(self, event: LadderInstalled) -> None:
+        rungs = self.ladders.install(event.ladder)
+        if self.uplink is not None:
+            self.vigils.install(event.ladder, rungs)
+
+    def _answered(self, event: Answered) -> None:
+        self.vigils.heard(event.answer)
+        if self._climbing is not None:
+            self._climbing.answered(event.answer, self._now)
 
     def _asked(self, event: Asked) -> None:
         question, replying = event.question, self._replying

@@ -12,6 +12,8 @@ WORDS: Mapping[str, str] = {
     # What a gate, or the ladder around it, decided of one stage's output.
     "sure": "it was sure enough",
     "unsure": "it was not sure enough",
+    "careful": "it would usually be sure enough, but its guarantee is in doubt, so it asks more often",
+    "spared": "it would have asked to be careful, but little was left of the budget, for those it is less sure of",
     "unreadable": "what the model gave out could not be read (no number, a score outside 0 to 1, or another shape)",
     "nothing_here": "it was sure that there is nothing here worth an answer",
     "nobody_above": "it was not sure enough, but there is no hop above to ask",

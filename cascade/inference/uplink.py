@@ -190,6 +190,12 @@ class Uplink:
         """Bytes and joules that may be spent now; None: without limit. For those who ask why."""
         return self._bytes.left(now), self._joules.left(now)
 
+    def scarce(self, now: float) -> bool:
+        """More than half of a budget's burst is spent: what is left is for those who need it most."""
+        return any(
+            budget.limited and (budget.left(now) or 0.0) < 0.5 * budget.burst for budget in (self._bytes, self._joules)
+        )
+
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from cascade.inference.batch import StageQueue
+from cascade.inference.careful import Vigil
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.gate import Gate, label_of
@@ -25,6 +26,8 @@ class Rung:
         self.gate = Gate(stage)
         self.queue = StageQueue(stage.max_batch)
         self.above = above
+        self.vigil: Vigil | None = None
+        """Of the first stage of a present ladder whose thresholds are guaranteed: who watches that."""
         self.takes_s = 0.0
         """How long a run takes: believed at once when it took longer, slowly when it took less."""
 
@@ -58,8 +61,10 @@ class Ladders:
         self._running: dict[int, Run] = {}
         self._busy: dict[Rung, None] = {}
         self._last_run = 0
+        self.spares: Callable[[], bool] = lambda: False
+        """Whether so little is left of a budget that who would ask only to be careful shouldn't."""
 
-    def install(self, ladder: Ladder) -> None:
+    def install(self, ladder: Ladder) -> list[Rung]:
         """Make it the present one. Gates that can't be raise before anything has changed."""
         rungs: list[Rung] = []
         for stage in reversed(ladder.stages):
@@ -70,6 +75,7 @@ class Ladders:
                 del self._rungs[task, release]
         self._present[ladder.task] = ladder.release
         self._rungs[ladder.task, ladder.release] = rungs
+        return rungs
 
     def knows(self, task: str) -> bool:
         return task in self._present
@@ -135,11 +141,15 @@ class Ladders:
 
     def _decide(self, rung: Rung, waiting: Waiting, prediction: Prediction) -> Decision:
         decision = rung.gate.decide(prediction)
+        if rung.vigil is not None and not waiting.question.audit:
+            rung.vigil.note(decision.confidence, prediction)
         if decision.reason == "unreadable":
             return decision
         waiting.guess = Guess(prediction, label_of(rung.stage, prediction), self._tier)
         if decision.verdict is Verdict.CLIMB and self._topmost and rung.above is None:
             return Decision(Verdict.ANSWER, "nobody_above", decision.confidence, decision.threshold)
+        if decision.reason == "careful" and rung.above is None and self.spares():
+            return msgspec.structs.replace(rung.gate.as_usual(prediction), reason="spared")
         return decision
 
     def failed(self, event: RunFailed, now: float) -> Iterator[Weighing]:

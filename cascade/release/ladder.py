@@ -47,7 +47,8 @@ class Care(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid
     """Questions between two false alarms of drift, on average and at least; of a fall of agreement, a tenth as many
     audits."""
     calm: Annotated[int, Meta(ge=16, le=1_000_000)] = 512
-    """Questions without a new alarm after which a doubt is over; of audits and answers from above, an eighth as many."""
+    """Questions without a new alarm after which a doubt is over; a quarter as many audits, an eighth as many answers
+    from above."""
 
 
 class Timing(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
