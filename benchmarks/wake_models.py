@@ -1,9 +1,9 @@
-"""Bundles for wake words: MLPerf Tiny's model and Silero VAD as they are, and two small models that are trained here."""
+"""Bundles for wake words: MLPerf Tiny's model and Silero VAD as they are, and two small models trained here."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from cascade.release.spectra import LogMel, Mfcc
 KEYWORDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "silence", "unknown")
 SCALE, ZERO = 0.5847029, 83
 MFCC = Mfcc(
-    rate_hz=RATE, frame=480, hop=320, bands=40, low_hz=20, high_hz=4000, amplitude="magnitude", slopes_in="mel", add=1e-6,
-    coefficients=10, cosine="htk",
+    rate_hz=RATE, frame=480, hop=320, bands=40, low_hz=20, high_hz=4000, amplitude="magnitude", slopes_in="mel",
+    add=1e-6, coefficients=10, cosine="htk",
 )  # fmt: skip
 """The front end that MLPerf Tiny's keyword model was trained on."""
 HEARD = Check(varies=False)
@@ -46,17 +46,16 @@ def one_tier(folder: Path, task: str, stages: list[tuple[StageSpec, Path | bytes
     return open_release(folder, "edge")
 
 
-def tiny_release(folder: Path, data: Path, kind: Literal["sound", "features"] | str, sure: float) -> LoadedRelease:
-    """Fed by sound, or by features that are there already, quantised."""
+def tiny_release(folder: Path, data: Path, kind: str, sure: float) -> LoadedRelease:
+    """Fed by `sound`, or by `features` that are there already, quantised."""
     shaped = Reshape(shape=(49, 10, 1))
     if kind == "sound":
-        spec = InputSpec(tensor="x", shape=(RATE,), dtype="int16", features=(Normalise(divide=32768.0), MFCC, shaped))
+        features = (HEARD, Normalise(divide=32768.0), MFCC, shaped)
+        spec = InputSpec(tensor="x", shape=(RATE,), dtype="int16", features=features)
     else:
         spec = InputSpec(
             tensor="x", shape=(49, 10), dtype="int8", features=(Dequantise(scale=SCALE, zero_point=ZERO), shaped)
         )
-    if kind == "sound":
-        spec = InputSpec(tensor="x", shape=(RATE,), dtype="int16", features=(HEARD, *spec.features))
     stage = StageSpec(
         name="keywords", file="m.tflite", format="tflite", inputs=(spec,), output=OutputSpec(kind="classes"),
         labels=KEYWORDS, costs=Costs(multiply_adds=2_700_000, bits=8),
@@ -86,10 +85,10 @@ def seven_release(folder: Path, clips: Clips, label: int) -> LoadedRelease:
     from sklearn.neural_network import MLPClassifier
 
     sounds, wanted = windows(clips, label)
-    small = LogisticRegression(C=0.02, max_iter=300)
-    large = MLPClassifier((64,), max_iter=60, alpha=1e-3, random_state=0)
+    small = LogisticRegression(C=0.02, max_iter=300, class_weight="balanced")
+    large = MLPClassifier((64,), max_iter=60, alpha=1e-2, early_stopping=True, random_state=0)
     stages = []
-    for name, model, features, sure in (("small", small, COARSE, 0.5), ("large", large, FINE, 0.7)):
+    for name, model, features, sure in (("small", small, COARSE, 0.5), ("large", large, FINE, 0.5)):
         fed = np.concatenate([apply_features(part, features) for part in np.array_split(sounds, 40)])
         flat = fed.reshape(len(fed), -1)
         model.fit((flat - flat.mean(0)) / flat.std(0), wanted)

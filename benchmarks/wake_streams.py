@@ -1,4 +1,4 @@
-"""Streams to be woken by, or not: spoken digits, silence and noise, one after the other, with where each word stands."""
+"""Streams to be woken by, or not: spoken digits, silence and noise in turn, with where each word stands."""
 
 from __future__ import annotations
 

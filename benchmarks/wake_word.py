@@ -7,8 +7,8 @@ Two wake words, both through the watch and the ladder that a device runs, at the
 1. The keyword model of MLPerf Tiny as it is, its features computed as the sound comes. False accepts are measured on
    spoken digits, silence and noise, in which none of its words is said; missed words on the official inputs, which are
    features already, each between two seconds of a quiet room.
-2. The digit seven, by two models that are trained here on training clips alone: a logistic regression that looks all the
-   time, and a network of 64 neurons that verifies. Measured on streams of the test clips, which all digits are in.
+2. The digit seven, by two models that are trained here on training clips alone: a logistic regression that looks all
+   the time, and a network of 64 neurons that verifies. Measured on streams of the test clips, of all digits.
 
 The clips are few (200 for testing) and are heard again and again at other loudnesses, over other noises: an hour of
 them says less than an hour of a real room. The bounds count wakes, not clips.
@@ -109,10 +109,10 @@ def shown(name: str, report: WakeReport, looks: int) -> dict[str, Any]:
     }  # fmt: skip
     words = f"{report.missed} of {report.words}" if report.words else "–"
     late = f"{delay_s:+.2f} s" if delay_s is not None else "–"
-    print(
-        f"{name:52}{report.false_accepts:5} {report.false_accepts_per_hour:8.1f}/h (≤ {report.most_false_accepts_per_hour:6.1f})"
-        f"{words:>13} missed{late:>10}{row['looks_per_s']:7.1f} looks/s"
+    false = (
+        f"{report.false_accepts:4} {report.false_accepts_per_hour:7.1f}/h (≤ {report.most_false_accepts_per_hour:5.1f})"
     )
+    print(f"{name:44}{false}{words:>12} missed{late:>9}{row['looks_per_s']:6.1f} looks/s")
     return row
 
 

@@ -56,6 +56,8 @@ class WatchTable(Table, frozen=True, kw_only=True):
     """After how much that is new it is looked at again."""
     trigger: AnyTrigger | None = None
     """What hears each sample first, by its `kind`. Only while it is on there is anything to look at, or to ask."""
+    hold: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    """For how much longer the trigger counts when it is off again. Absent: a window, where a model looks."""
     patience: Count = 1
     """How many such looks in a row must say so before there is a question."""
     smooth: Annotated[int, Meta(ge=1, le=1000)] = 1

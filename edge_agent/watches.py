@@ -106,6 +106,7 @@ def watch_settings(table: WatchTable | None) -> WatchSettings:
         window=table.window,
         step=table.step,
         by=table.by,
+        hold=table.hold,
         patience=table.patience,
         smooth=table.smooth,
         cool_down_s=table.cool_down_s,

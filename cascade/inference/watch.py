@@ -42,7 +42,7 @@ class Watch:
     def __init__(self, settings: WatchSettings, trigger: Trigger | None = None, looks: Looks | None = None) -> None:
         self.settings = settings
         self.counts = WatchCounts()
-        self._hearing = Hearing(trigger, self.counts)
+        self._hearing = Hearing(trigger, self._hold(looks is not None), self.counts)
         self._thread = Thread(looks, settings, self.counts) if looks is not None else None
         self._memory = Memory(settings.by == "row")
         self._before = settings.pre_roll + settings.window
@@ -86,6 +86,10 @@ class Watch:
         """So many windows wait for the model that a sensor should wait with the next sample, if it can."""
         return self._looking is not None and self._memory.end - self._next >= FEW_BEHIND * self.settings.step
 
+    def _hold(self, looks: bool) -> int:
+        """What was heard is in the windows of a model for as long as they are."""
+        return (self.settings.window if looks else 0) if self.settings.hold is None else self.settings.hold
+
     def _sampled(self, tensors: Tensors) -> None:
         try:
             if not finite(tensors):
@@ -97,7 +101,7 @@ class Watch:
             self.counts.bad["misfit"] += 1
             self._begin_anew()
             return
-        self._hearing.hear(tensors)
+        self._hearing.hear(tensors, self._memory.end)
         self._skip()
         self._memory.let_go(self._wanted_from())
 
@@ -141,7 +145,7 @@ class Watch:
     def _look(self, now: float, effects: list[WatchEffect]) -> None:
         while self._looking is None and self._memory.end >= self._next:
             end, self._next = self._next, self._next + self.settings.step
-            something = self._hearing.something
+            something = self._hearing.something(end)
             if self._memory.end < self._next:
                 self._hearing.window_ended()
             if something and self._thread is not None:

@@ -14,36 +14,42 @@ from cascade.inference.watch_words import Array, Tensors, WatchCounts
 class Hearing:
     """Without a trigger there is something in everything, and nothing is looked into."""
 
-    def __init__(self, trigger: Trigger | None, counts: WatchCounts) -> None:
-        self.something = trigger is None
-        """There was something since the last window, up to the newest sample."""
-        self._trigger, self._counts = trigger, counts
+    def __init__(self, trigger: Trigger | None, hold: int, counts: WatchCounts) -> None:
+        self._trigger, self._hold, self._counts = trigger, hold, counts
+        self._heard = False
+        """Since the last window."""
+        self._until = 0
+        """Up to this place in the stream there is something, even if nothing is heard any more."""
         self._before: Tensors = {}
 
-    def hear(self, tensors: Tensors) -> None:
+    def hear(self, tensors: Tensors, end: int) -> None:
+        """The sample that ends at this place."""
         if self._trigger is None:
             return
         self._counts.bad["flat"] += _says_nothing(self._before, tensors)
         self._before = tensors
         try:
-            self.something |= self._trigger.hear(tensors)
+            if self._trigger.hear(tensors):
+                self._heard, self._until = True, end + self._hold
         except BadInput:
             self._counts.bad["misfit"] += 1
 
+    def something(self, end: int) -> bool:
+        """In the window that ends there."""
+        return self._trigger is None or self._heard or end <= self._until
+
     def window_ended(self) -> None:
         """What was heard so far belonged to it."""
-        if self._trigger is not None:
-            self.something = False
+        self._heard = False
 
     def forget(self) -> None:
         if self._trigger is not None:
             self._trigger.forget()
-            self.something = False
-        self._before = {}
+        self._heard, self._until, self._before = False, 0, {}
 
 
 def finite(tensors: Tensors) -> bool:
-    """Whether all numbers are. A sum tells in one pass: NaN and infinity survive it. `BadInput` for what is no numbers."""
+    """A sum tells in one pass: NaN and infinity survive it. `BadInput` for what is not made of numbers."""
     if any(array.dtype.kind not in "biuf" for array in tensors.values()):
         raise BadInput("a sample that is not made of numbers")
     return all(map(_finite, tensors.values()))

@@ -23,6 +23,9 @@ class WatchSettings(Word, frozen=True, gc=False, kw_only=True):
     by: Literal["sample", "row"] = "sample"
     """What is counted: samples as the sensor gives them, or their rows (on the first axis), however many come at once.
     """
+    hold: int | None = None
+    """For how much longer there is something when a trigger hears nothing any more. None: for a window, where a model
+    looks, because what was heard is still in it; else not."""
     patience: int = 1
     """How many looks in a row must say that something is there."""
     smooth: int = 1

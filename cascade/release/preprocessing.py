@@ -140,6 +140,10 @@ class Check(Preprocessing, frozen=True, tag_field="feature", tag="check"):
             sensible(self.lowest < self.highest, f"a range from {self.lowest} to {self.highest}")
         return shape
 
+    def rows(self, shape: Shape) -> Rows:
+        """It changes nothing, and is asked about the whole sample before anything else is."""
+        return EACH
+
 
 class Channels(Preprocessing, frozen=True, tag_field="feature", tag="channels"):
     """Some of the sensors (the last axis), or the mean of them: fewer microphones, fewer axes, fewer access points."""

@@ -65,7 +65,7 @@ def test_drift_of_the_input_is_told_apart_from_drift_of_confidences():
     chance = np.random.default_rng(1)
     recorded = chance.beta(8, 1, 1000)
     watch = DriftWatch(reference(recorded, chance.normal(size=(2, 1000))), ("mean", "deviation"), SELDOM)
-    cues = chance.normal(size=(400, 2)) + [0.0, 1.0]
+    cues = chance.normal(loc=(0.0, 1.0), size=(400, 2))
     at, found = noticed(watch, chance.beta(8, 1, 400), cues)
     assert at <= 200
     assert found == ["input_deviation"]

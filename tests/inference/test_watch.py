@@ -228,6 +228,21 @@ def test_what_a_trigger_heard_between_two_windows_is_not_missed():
     assert [len(each) for each in asked] == [0, 0, 0, 1, 0, 0, 0]
 
 
+def test_what_was_heard_counts_for_as_long_as_it_is_held():
+    watch = watch_of(trigger=Trigger(SoundLevel()), hold=2)
+    asked = [len(watch.handle(sampled(*numbers), 0.0)) for numbers in (QUIET, LOUD, QUIET, QUIET, QUIET)]
+    assert asked == [0, 1, 1, 1, 0]
+
+
+def test_a_model_looks_while_what_was_heard_is_in_its_window():
+    watch = watch_of(model=True, trigger=Trigger(SoundLevel()), window=3)
+    looked = []
+    for numbers in (QUIET, QUIET, QUIET, LOUD, QUIET, QUIET, QUIET, QUIET):
+        looked.append(len(watch.handle(sampled(*numbers), 0.0)))
+        watch.handle(Looked(NOTHING), 0.0)
+    assert looked == [0, 0, 0, 1, 1, 1, 1, 0]
+
+
 def test_a_muted_sensor_is_counted():
     watch = watch_of(trigger=Trigger(SoundLevel()))
     same = [0.0, 0.1, 0.2]

@@ -22,7 +22,7 @@ def flaws(batch: Array, feature: Check) -> dict[int, str]:
     """Which samples are refused, and why. A sample of one number can't be told from a broken one."""
     found: dict[int, str] = {}
     rows = batch.reshape(len(batch), -1)
-    if rows.shape[1] < 2:
+    if rows.shape[1] < 2 or not (feature.varies or feature.clipped_share is not None):
         return found
     least, most = rows.min(axis=1), rows.max(axis=1)
     if feature.clipped_share is not None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cascade.inference.features import FEATURES, apply_features
 from cascade.release.features import Feature, shape_after
-from cascade.release.preprocessing import Check, Rows, Shape
+from cascade.release.preprocessing import Rows, Shape
 
 Array = npt.NDArray[Any]
 
@@ -114,7 +114,7 @@ def _streamable(features: Sequence[Feature], window: int, step: int, row: Shape)
     shape = (window, *row)
     taken = 0
     for feature in features:
-        rows = None if isinstance(feature, Check) else feature.rows(shape)
+        rows = feature.rows(shape)
         if rows is None or step % rows.hop:
             break
         taken += 1
