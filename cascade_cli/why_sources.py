@@ -25,6 +25,8 @@ from cascade.messages import Answer
 from edge_agent.ask_client import AskClient, AskRefused
 
 ANSWER_WITHIN_S = 10.0
+MOST_DOUBTFUL = 1000
+"""So many more answers are gathered than are wanted, because some may not be told."""
 
 
 class Found(NamedTuple):
@@ -108,18 +110,25 @@ def from_journal(path: Path, question_id: str, last: int) -> Found:
 
 def _from_life(path: Path, question_id: str, last: int) -> Found:
     journal = read_journal(path)
-    hop = _rebuilt(journal.header, path)
-    witness = Witness(hop, question_id, last)
     if journal.whole:
+        witness = Witness(hop := _rebuilt(journal.header, path), question_id, last)
         _replay(hop, journal, witness, path)
-        kept = f"{path} holds all that happened in its life of the agent"
-        return Found(list(witness.answers.values()), kept, tuple(witness.moments), tuple(_limits(journal)))
-    midway = Midway(hop, up=link_was_up(journal))
+        if journal.ended is not Ended.GAP:
+            kept = f"{path} holds all that happened in its life of the agent"
+            return Found(list(witness.answers.values()), kept, tuple(witness.moments), tuple(_limits(journal)))
+    return _from_the_middle(path, question_id, last)
+
+
+def _from_the_middle(path: Path, question_id: str, last: int) -> Found:
+    """Where the beginning was overwritten, or events are missing: what can be told without a doubt."""
+    journal = read_journal(path, past_gaps=True)
+    midway = Midway(hop := _rebuilt(journal.header, path), up=link_was_up(journal))
+    witness = Witness(hop, question_id, last + MOST_DOUBTFUL)
     _replay(midway, journal, witness, path)
     questions = [given for given in witness.answers.values() if given[-1].key not in midway.doubtful]
     moments = () if any(key.id == question_id for key in midway.doubtful) else tuple(witness.moments)
-    kept = f"the beginning of {path} has been overwritten; journal.max_bytes in the agent's settings keeps more"
-    return Found(questions, kept, moments, tuple(_limits(journal)))
+    kept = f"{path} has no beginning any more, or gaps; journal.max_bytes in the agent's settings makes it keep more"
+    return Found(questions[-last:], kept, moments, tuple(_limits(journal)))
 
 
 def _replay(machine: Machine[Event, Effect], journal: Journal, witness: Witness, path: Path) -> None:
@@ -148,8 +157,8 @@ def _limits(journal: Journal) -> list[str]:
     said = []
     if not journal.whole:
         said.append("the journal's beginning is gone: what breaker and budgets were before is not known")
-    if journal.ended is Ended.GAP:
-        said.append(f"{journal.lost} events are missing from the journal, and what came after them is not told")
+    if journal.lost:
+        said.append(f"{journal.lost} events are missing from the journal: the disk was full, or slower than they came")
     if journal.ended is Ended.TORN:
         said.append(f"the journal ends within a record: {journal.left_bytes} bytes could not be read")
     return said

@@ -12,7 +12,9 @@ import pytest
 
 from cascade.adapters.answer_json import answer_line
 from cascade.adapters.journal import previous, read_journal
+from cascade.adapters.journal_writer import JournalWriter
 from cascade.adapters.scripted_release import scripted_sample, write_scripted_release
+from cascade.inference.events import Predicted
 from cascade.messages import Answer, ClassScores, Outcome, Step, Verdict
 from edge_agent import BlockingEdgeAgent
 
@@ -172,9 +174,9 @@ def test_a_journal_that_was_cut_off_tells_what_is_there(cascade, journaled):
 
 
 def test_a_journal_whose_beginning_was_overwritten_tells_what_came_after_and_says_so(cascade, device):
-    device.write_text(device.read_text() + 'journal = { path = "state/journal", max_bytes = 65536 }\n')
+    device.write_text(device.read_text() + 'journal = { path = "state/journal", max_bytes = 400_000 }\n')
     with BlockingEdgeAgent(device) as agent:
-        ids = [agent.ask(scripted_sample(UNSURE, SURE, SURE)).id for _ in range(400)]
+        ids = [agent.ask(scripted_sample(UNSURE, SURE, SURE)).id for _ in range(1500)]
     journal = device.parent / "state/journal"
     assert read_journal(journal).header.part > 0
     said = cascade("why", ids[-1], "--journal", journal)
@@ -183,7 +185,28 @@ def test_a_journal_whose_beginning_was_overwritten_tells_what_came_after_and_say
     assert "what breaker and budgets were before is not known" in said.err
     gone = cascade("why", ids[0], "--journal", journal)
     assert gone.code == 3
-    assert "has been overwritten; journal.max_bytes in the agent's settings keeps more" in gone.err
+    assert "has no beginning any more, or gaps; journal.max_bytes in the agent's settings makes it keep" in gone.err
+
+
+def test_what_came_after_a_gap_in_the_journal_is_told_and_what_was_open_in_it_is_not(cascade, device):
+    device.write_text(device.read_text() + 'journal = { path = "state/journal" }\n')
+    with BlockingEdgeAgent(device) as agent:
+        ids = [agent.ask(scripted_sample(UNSURE, SURE, SURE)).id for _ in range(12)]
+    journal, gappy = read_journal(device.parent / "state/journal"), device.parent / "gappy"
+    writer = JournalWriter(gappy, node="barn.cam1", tier="edge", rebuild=journal.header.rebuild)
+    runs = 0
+    for now, event in journal:
+        runs += isinstance(event, Predicted)
+        if isinstance(event, Predicted) and runs == 4:
+            writer._lose()
+        else:
+            writer.append(now, event)
+    writer.close()
+    said = cascade("why", ids[11], "--journal", gappy)
+    assert said.code == 0, said.err
+    assert "there is no hop above to ask" in " ".join(said.out.split())
+    assert "1 events are missing from the journal" in said.err
+    assert cascade("why", ids[3], "--journal", gappy).code == 3
 
 
 def test_a_question_that_was_open_in_a_crash_is_told_as_far_as_it_came(cascade, journaled):
