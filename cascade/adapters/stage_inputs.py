@@ -17,6 +17,7 @@ from cascade.wire.content import raw_data
 
 Array = npt.NDArray[Any]
 NOT_FINITE = "a number in it is not finite"
+NONE_BAD: Mapping[int, str] = {}
 OVERFLOWED = "what is made of it is not finite: its numbers are too large"
 
 
@@ -39,6 +40,8 @@ class InputReader:
         self._raw_bytes = DTYPES[spec.dtype] * math.prod(spec.shape)
         self.asked = spec.asked
         self.judge = judge_of(spec.features)
+        self.plain = self.asked and not spec.features and self.judge is None and not spec.batch_axis
+        """The model gets what is in the question, as it is."""
 
     def data(self, payload: Payload) -> bytes:
         """The raw numbers of one sample; `BadInput` where there are none, or they are of another type or shape."""
@@ -94,6 +97,8 @@ class InputReader:
 
 def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> Stacked:
     """All questions of a batch. A bad sample is left out, and harms no other."""
+    if len(readers) == 1 and readers[0].plain and (array := _at_once(readers[0], questions)) is not None:
+        return Stacked({readers[0].model_input: array}, range(len(questions)), NONE_BAD)
     bad: dict[int, str] = {}
     kept: Sequence[int] = range(len(questions))
     asked = [reader for reader in readers if reader.asked]
@@ -115,6 +120,15 @@ def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> St
     if len(asked) < len(readers):
         inputs |= {reader.model_input: reader.given(len(kept)) for reader in readers if not reader.asked}
     return Stacked(inputs, kept, bad)
+
+
+def _at_once(reader: InputReader, questions: Sequence[Question]) -> Array | None:
+    """Most models, and most batches: one input, nothing to prepare, nothing bad."""
+    try:
+        array = reader.array([reader.data(question.payload) for question in questions])
+    except BadInput:
+        return None
+    return array if _finite(array) else None
 
 
 def check_carried(readers: Sequence[InputReader], outputs: Mapping[str, Array]) -> None:
