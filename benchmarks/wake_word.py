@@ -172,8 +172,8 @@ def voices(folder: Path, data: Path, stream: Stream) -> dict[str, float]:
     spoken = np.zeros(len(stream.sound) // 512 + 1, bool)
     for word, _ in stream.said:
         spoken[int(word.begin_s * RATE / 512) : int(word.end_s * RATE / 512) + 1] = True
-    heard, at = {True: [0, 0], False: [0, 0]}, 0
-    for begin in range(0, len(stream.sound), 512):
+    heard = {True: [0, 0], False: [0, 0]}
+    for at, begin in enumerate(range(0, len(stream.sound), 512)):
         effects = watch.handle(Sampled({"x": stream.sound[begin : begin + 512]}), begin / RATE)
         for look in [effect for effect in effects if isinstance(effect, Look)]:
             looked = runner.look("voice", release.id, "silero", look).looked
@@ -181,7 +181,6 @@ def voices(folder: Path, data: Path, stream: Stream) -> dict[str, float]:
             count = heard[bool(spoken[at])]
             count[0] += speech
             count[1] += 1
-        at += 1
     shares = {
         "of words": heard[True][0] / max(1, heard[True][1]),
         "of the rest": heard[False][0] / max(1, heard[False][1]),
