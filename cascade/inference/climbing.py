@@ -10,7 +10,12 @@ from cascade.inference.events import Durability
 from cascade.inference.replying import Replying
 from cascade.inference.uplink import Uplink
 from cascade.inference.waiting import Guess, Waiting, WaitingRoom
-from cascade.messages import LOWEST_PRIORITY, Answer, Key, Outcome, Question
+from cascade.messages import LOWEST_PRIORITY, Answer, Key, Outcome, Question, Step, Verdict
+from cascade.release.ladder import Timing
+
+AS_USUAL = Timing()
+HURRIED = ("deadline", "no_time", "hedged")
+"""Reasons of answers that came when they did because a question had no more time."""
 
 
 class Climbing:
@@ -24,16 +29,44 @@ class Climbing:
         self.replying = replying
         self.audits = audits
         self.out = out
+        self.timings: dict[str, Timing] = {}
+        """By task, as its present ladder says."""
 
     def climb(self, waiting: Waiting, now: float) -> None:
         question = waiting.question
+        timing = waiting.timing or self.timings.get(question.task, AS_USUAL)
+        blocked = self.uplink.blocked(now)
+        if not blocked and self._is_vain(waiting, timing, now):
+            self._note(waiting, "no_time")
+            self.replying.end_without_above(waiting, "no_time")
+            return
         if waiting.durability is Durability.BATCHED and not waiting.kept and waiting.wants_corrections:
             self.replying.keep(waiting, sync=False)
         self.room.settled(waiting)  # a guess that came after its deadline
         self.uplink.want(waiting.key, question.priority, question.payload_bytes)
-        blocked = self.uplink.blocked(now)
         if blocked:
             self.without_above(waiting, blocked)
+        elif timing.provisional_at < 1.0 and now < waiting.deadline:
+            whole_s = waiting.deadline - waiting.arrived_at
+            self.room.alarms.set(waiting.key, waiting.arrived_at + timing.provisional_at * whole_s)
+
+    def _is_vain(self, waiting: Waiting, timing: Timing, now: float) -> bool:
+        """Who wants corrections has time, and who has no guess has nothing better to do."""
+        if waiting.guess is None or waiting.wants_corrections:
+            return False
+        return self.uplink.promptness.is_vain(waiting.deadline - now, timing.worth_asking, now)
+
+    def hedge(self, waiting: Waiting) -> None:
+        """A part of its time is over: the guess is given now, and the answer from above may still correct it."""
+        self.room.alarms.set(waiting.key, waiting.deadline)
+        if waiting.guess is not None and waiting.given is None:
+            self._note(waiting, "hedged")
+            self.replying.provisionally(waiting, "hedged")
+
+    def _note(self, waiting: Waiting, reason: str) -> None:
+        """A line of the trail without a stage: what this hop made of the time."""
+        node, tier = self.replying.settings.node, self.replying.settings.tier
+        waiting.steps.append(Step(node=node, tier=tier, stage="", model="", verdict=Verdict.ANSWER, reason=reason))
 
     def without_above(self, waiting: Waiting, reason: str) -> None:
         """Nobody can be asked now. Who wants corrections is told so far; who has no guess waits for its deadline."""
@@ -83,6 +116,8 @@ class Climbing:
         if waiting is None:
             return  # It ended here meanwhile: the answer that was given stands.
         if answer.outcome in (Outcome.ANSWERED, Outcome.DROPPED):
+            if answer.reason not in HURRIED:
+                self.uplink.answered(key, now)
             if answer.provisional:
                 self.uplink.promised(key, now)
             else:

@@ -100,7 +100,8 @@ class Hop:
 
     def _installed(self, event: LadderInstalled) -> None:
         rungs = self.ladders.install(event.ladder)
-        if self.uplink is not None:
+        if self._climbing is not None:
+            self._climbing.timings[event.ladder.task] = event.ladder.timing
             self.vigils.install(event.ladder, rungs)
 
     def _answered(self, event: Answered) -> None:
@@ -197,8 +198,10 @@ class Hop:
         self._out.extend(self.ladders.runs(self._now))
 
     def _due(self, waiting: Waiting) -> None:
-        """Its deadline, or the end of the time for which a late answer is wanted."""
-        if self._now < waiting.keep_until:
+        """Its deadline, or the end of the time for which a late answer is wanted; or a part of its time."""
+        if self._now < waiting.deadline and self._climbing is not None:
+            self._climbing.hedge(waiting)
+        elif self._now < waiting.keep_until:
             if waiting.given is None:
                 self._replying.provisionally(waiting, "deadline")
             self.room.alarms.set(waiting.key, waiting.keep_until)

@@ -23,6 +23,8 @@ WORDS: Mapping[str, str] = {
     "link_down": "the link to the hop above was down",
     "breaker_open": "the hop above had failed too often in a row, and was not asked for a while (the breaker was open)",
     "no_budget": "the budget of bytes or joules for asking above was spent",
+    "no_time": "an answer from above would hardly have come in time, so it was not asked",
+    "hedged": "a part of its time was over, and the answer from above may still come",
     "deadline": "no answer had come from above by the deadline",
     "gave_up": "no better answer had come from above when the time for corrections was over, or its place was needed",
     "not_kept_longer": "the hop keeps questions open for less long than was wanted: it has to be asked again",

@@ -8,6 +8,7 @@ from cascade.inference.alarms import SLACK, Alarms
 from cascade.inference.audit import Dice
 from cascade.inference.breaker import Breaker, Circuit
 from cascade.inference.budget import Allowance, Budget
+from cascade.inference.promptness import Promptness
 from cascade.messages import HIGHEST_PRIORITY, Key, Word
 
 OVERHEAD_BYTES = 120
@@ -41,11 +42,12 @@ class UplinkSettings(Word, frozen=True, gc=False, kw_only=True):
 class Ask:
     """One question's dealings with the hop above."""
 
-    __slots__ = ("estimate_bytes", "priority", "tries", "wanted")
+    __slots__ = ("asked_at", "estimate_bytes", "priority", "tries", "wanted")
 
     def __init__(self, priority: int, estimate_bytes: float) -> None:
         self.priority = priority
         self.estimate_bytes = estimate_bytes
+        self.asked_at = 0.0
         self.tries = 0
         self.wanted = True
 
@@ -70,6 +72,7 @@ class Uplink:
         self._probe: Key | None = None
         """The one that is asked to see whether the breaker may close: those asked before it was open prove nothing."""
         self._overhead_bytes = float(OVERHEAD_BYTES)
+        self.promptness = Promptness()
 
     def blocked(self, now: float) -> str:
         """Why nothing would be asked now, as a reason; empty where it would."""
@@ -105,6 +108,7 @@ class Uplink:
                 continue
             if ask.tries and not self._may_retry(key, ask, now):
                 continue
+            ask.asked_at = now
             self._begin(key, ask)
             chosen.append(key)
         return chosen
@@ -122,6 +126,12 @@ class Uplink:
         self._spend(message_bytes - guessed)
         each = message_bytes / max(1, len(keys)) - guessed / max(1, len(keys))
         self._overhead_bytes = max(0.0, self._overhead_bytes + 0.1 * each)
+
+    def answered(self, key: Key, now: float) -> None:
+        """It took so long. Not of those that a deadline hurried: they say how long was left."""
+        ask = self._in_flight.get(key)
+        if ask is not None:
+            self.promptness.answered(now - ask.asked_at, now)
 
     def succeeded(self, key: Key) -> None:
         """The hop above said something of this question: it lives."""
@@ -165,12 +175,14 @@ class Uplink:
         for key in failed:
             if self.breaker.circuit is not Circuit.PROBING or key == self._probe:
                 self.breaker.failed(now)
+            self.promptness.unanswered(now - self._asks[key].asked_at, now)
             self.pause(key, now + self._pause_s(key, self._asks[key].tries))
         return failed
 
     def link_up(self) -> None:
         """What was on its way when the link went is asked again at once: that is no retry, the way was gone."""
         self.up = True
+        self.promptness.link_up()
         self.breaker.succeeded()
         for key, ask in self._asks.items():
             ask.tries = 0

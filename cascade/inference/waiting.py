@@ -90,6 +90,7 @@ class Waiting:
         "may_give_way",
         "question",
         "steps",
+        "timing",
         "uplink_bytes",
     )
 
@@ -102,6 +103,7 @@ class Waiting:
         self.keep_until = self.deadline + min(asked.question.keep_ms, max_keep_ms) / 1000.0
         self.capped = asked.question.keep_ms > max_keep_ms
         """The question would wait longer than this hop does: it is sent back to be asked again."""
+        self.timing = asked.timing
         self.durability: Durability = asked.durability
         self.kept = asked.restored
         self.holding = False
