@@ -93,7 +93,7 @@ def _key(field: inspect.Field, value: Any, sentence: str, *, quiet: bool) -> Ite
     name = field.encode_name
     yield from _wrapped(" ".join(part for part in (sentence, _bounds(field, value is not None)) if part))
     shown = value if value is not None else _default(field)
-    shown = EXAMPLES.get(name, "…") if shown is None else shown
+    shown = EXAMPLES.get(name, _example(field.type)) if shown is None else shown
     yield f"{'#' * (quiet or value is None)}{name} = {_toml(shown)}"
 
 
@@ -127,6 +127,18 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
 def _default(field: inspect.Field) -> Any:
     """None where there is none."""
     return None if field.default is msgspec.NODEFAULT else field.default
+
+
+def _example(kind: inspect.Type) -> Any:
+    """Something that may stand there."""
+    kind = _bare(kind)
+    if isinstance(kind, inspect.UnionType):
+        return next(_example(one) for one in kind.types if not isinstance(one, inspect.NoneType))
+    if isinstance(kind, inspect.IntType | inspect.FloatType):
+        return kind.ge if kind.ge is not None else (kind.gt or 0) + 1
+    if isinstance(kind, inspect.LiteralType):
+        return kind.values[0]
+    return False if isinstance(kind, inspect.BoolType) else "…"
 
 
 def _toml(value: Any) -> str:

@@ -62,7 +62,7 @@ def mine(tmp_path: Path, mosquitto: Callable[..., Any]) -> Path:
 
 
 def asked(folder: Path, make_sample: Callable[..., np.ndarray], *scores: tuple[float, float]) -> dict[str, Any]:
-    return ask(folder / "ask.sock", "trial", {"x": make_sample(*scores)}, final=True)
+    return ask(folder / "ask.sock", "trial", {"x": make_sample(*scores)})
 
 
 def test_the_files_of_init_run_together_as_they_are_and_why_tells_the_way(mine, started, make_sample, until):
