@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tomllib
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from cascade.adapters.bundle_folder import write_bundle, write_release
 from cascade.adapters.settings_file import settings_from
 from cascade.errors import SettingsError
+from cascade.inference.triggers.spec import Voice
 from cascade.metrics import SENSOR_JOULES, SENSOR_SECONDS, SENSOR_SWITCHED, WATCH_ASKED, WATCH_BAD, WATCH_LOOKS
 from cascade.release.bundle import BundleManifest, InputSpec, OutputSpec, StageGate, StageSpec
 from cascade.release.features import Feature
@@ -245,3 +247,13 @@ def test_mistakes_in_the_settings_of_a_trigger_are_told(
     with pytest.raises(SettingsError) as told:
         agent({"word": release}, {"name": "mic", "task": "word", "sensor": sensor, "watch": {"trigger": trigger}})
     assert mistake in str(told.value)
+
+
+def test_the_stream_of_the_documents_can_be_read(agent: Make, tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/watching.md"
+    written = tomllib.loads(page.read_text().split("```toml\n")[1].split("```")[0])
+    release = write_ladder(tmp_path / "r", "keyword", scripted("s", 16_000, "int16", [0.1, 0.9]))
+    made = agent({"keyword": release}, written["streams"][0])
+    watch = made.settings.streams[0].watch
+    assert watch is not None
+    assert isinstance(watch.trigger, Voice)
