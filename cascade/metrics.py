@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from cascade.inference.careful import DOUBTS, Standing
 from cascade.messages import Energy, Outcome, Verdict
 from cascade.release.bundle import TIERS
 from cascade.wire.limits import FAULT_KINDS
@@ -140,6 +141,18 @@ AGREEMENT = _gauge("cascade_agreement_ratio", "task bound",
     "between which it lies with 95 % confidence.")
 AUDIT_COVERAGE = _gauge("cascade_audit_coverage_ratio", "task",
     "The share of those audits that could be compared.")
+FEEDBACK = _counter("cascade_feedback_total", "task by right",
+    "Labels that came for answers of this device, by the tier that answered; unknown: no such answer is kept.")
+GUESSES = _counter("cascade_own_guesses_total", "task reason",
+    "Answers that are a guess because a hop above could not be asked, or not in time; provisional ones too.")
+STANDING = _gauge("cascade_guarantee_standing", "task standing",
+    "1 for how the guarantee of the thresholds stands, 0 for how else it has stood.")
+DOUBT = _gauge("cascade_guarantee_doubt", "task doubt", "1 while there is this doubt about it, 0 when it is over.")
+CAUTION = _gauge("cascade_caution_ratio", "task",
+    "How far thresholds are moved: 0 as the release says, 1 as careful as it allows.")
+DISTANCE = _gauge("cascade_drift_index", "task quantity",
+    "How far the last hundred or so questions are from what was recorded (population stability index): above 0.25 they "
+    "are others.")
 
 EVICTED = _counter("cascade_evicted_total", "task reason", "Questions that the spool gave up, over its bounds.")
 NOT_DURABLE = _counter("cascade_not_durable_total", "", "Questions that should be on disk and could not be written.")
@@ -172,6 +185,9 @@ ASKER_FAULTS = frozenset(
 )  # fmt: skip
 """What programs do wrong at a device's ask socket."""
 
+GUESSED = frozenset({"link_down", "breaker_open", "no_budget", "no_time", "hedged", "deadline", "gave_up", "spared"})
+"""Reasons of answers that are a guess, or would have been asked about."""
+
 CLOSED: dict[str, frozenset[str]] = {
     "tier": frozenset(TIERS),
     "origin": frozenset({"new", "restored", "audit"}),
@@ -186,6 +202,9 @@ CLOSED: dict[str, frozenset[str]] = {
     "direction": frozenset({"sent", "received"}),
     "agreed": frozenset({"yes", "no", "unknown"}),
     "bound": frozenset({"estimate", "low", "high"}),
+    "right": frozenset({"yes", "no", "unknown"}),
+    "standing": frozenset(standing.value for standing in Standing),
+    "doubt": frozenset(DOUBTS),
     "fault": FAULT_KINDS | LINK_FAULTS | ASKER_FAULTS | {"metric", "labels", "buckets", "series", "devices", "flood"},
     "metric": frozenset(BY_NAME),
 }
@@ -218,6 +237,12 @@ EXPRESSIONS: tuple[Expression, ...] = (
         "coverage of the audits",
         "The share of audits that could be compared. Where it is low (outages, budgets), agreement says little.",
         f"{_COMPARED} / sum by (tier, task) (rate(cascade_audit_weight_total[1h]))",
+    ),
+    Expression(
+        "accuracy",
+        "Of the answers for which labels came, the share that was right.",
+        'sum by (task, by) (rate(cascade_feedback_total{right="yes"}[1h]))'
+        ' / sum by (task, by) (rate(cascade_feedback_total{right=~"yes|no"}[1h]))',
     ),
     Expression(
         "answer latency, 99 of 100",

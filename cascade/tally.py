@@ -24,6 +24,7 @@ KeyParts = tuple[str, str, bytes]
 """A plain tuple in place of `Key`: a quarter of the time to make, and equal to it."""
 
 MAX_RUNS = 4096
+_STANDING_ROWS = (metrics.STANDING, metrics.DOUBT, metrics.CAUTION, metrics.DISTANCE)
 _PLACES = {row: place for place, row in enumerate(ROWS)}
 
 
@@ -41,6 +42,7 @@ class Tally:
         self._releases: dict[str, str] = {}
         self._link_up = 0.0
         self._agreements = Agreements()
+        self._standing: dict[Row, dict[Labels, float]] = {row: {} for row in _STANDING_ROWS}
         self._shelves = Shelves(tier, max_series)
         self._counts = self._shelves.counts
         self._spreads = self._shelves.spreads
@@ -78,6 +80,8 @@ class Tally:
             wanted.RecordDecision: self._decided,
             wanted.RecordUndecided: self._undecided,
             wanted.RecordAudit: self._audit,
+            wanted.RecordStanding: self._stands,
+            wanted.RecordDistances: self._distant,
         }
 
     def observe(self, event: Event, effects: Iterable[Effect], now: float) -> None:
@@ -233,6 +237,8 @@ class Tally:
             self._answered(answer, "provisional", now - asked_at)
 
     def _answered(self, answer: Answer, given: str, seconds: float) -> None:
+        if answer.reason in metrics.GUESSED:
+            self._counts[metrics.GUESSES].add((answer.task, answer.reason))
         by = answer.tier or NONE
         labels = (answer.task, answer.outcome._value_, by, given)
         try:
@@ -270,6 +276,20 @@ class Tally:
             self.count(metrics.AUDIT_WEIGHT, labels, 1.0 / effect.probability)
             self._agreements.note(effect)
 
+    def _stands(self, effect: wanted.RecordStanding, now: float) -> None:
+        task = shown(effect.task)
+        for row, said in ((metrics.STANDING, {effect.standing}), (metrics.DOUBT, set(effect.doubts))):
+            values = self._standing[row]
+            for labels in values:
+                if labels[0] == task:
+                    values[labels] = 0.0
+            values.update({(task, each): 1.0 for each in said})
+        self._standing[metrics.CAUTION][(task,)] = effect.caution
+
+    def _distant(self, effect: wanted.RecordDistances, now: float) -> None:
+        values = self._standing[metrics.DISTANCE]
+        values.update({(shown(effect.task), name): value for name, value in effect.distances.items()})
+
     # Readings
 
     def _own_gauges(self) -> Iterator[Reading]:
@@ -279,6 +299,9 @@ class Tally:
         for task, release in self._releases.copy().items():
             yield Reading(metrics.RELEASE, (self.tier, *kept(("task", "release"), (task, release))), 1.0)
         yield from self._agreement()
+        for row, values in self._standing.items():
+            for labels, value in values.copy().items():
+                yield Reading(row, (self.tier, *labels), value)
 
     def _agreement(self) -> Iterator[Reading]:
         for task, said in self._agreements.said().items():

@@ -26,9 +26,11 @@ from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
 from cascade.errors import BadInput, LinkError
+from cascade.inference.accuracy import Label
 from cascade.inference.effects import Effect
 from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
 from cascade.inference.explaining import Explanation
+from cascade.inference.health import Health, health_of
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
@@ -46,6 +48,7 @@ from cascade.metrics import (
 from cascade.tally import Tally
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
+from edge_agent.feedback import Feedback
 from edge_agent.inference_loop import InferenceLoop
 from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import EdgeSettings
@@ -83,6 +86,7 @@ class EdgeAgent:
         self._above = above if above is not None else self._mqtt()
         publisher = self._above if isinstance(self._above, MqttAbove) else None
         self.answers = Answers(settings.streams, publisher, out, KeptAnswers(settings.limits.answers_explained))
+        self._feedback = Feedback(self.answers.kept, self.tally.count)
         hop = self._hop_settings(folder)
         self._journal = self._new_journal(hop)
         self.loop = InferenceLoop(
@@ -213,6 +217,18 @@ class EdgeAgent:
     def explain(self, question_id: str) -> Explanation:
         """Why its answer is as it is, in sentences. `NotKept` for one that is not among the last that are kept."""
         return self.answers.kept.explain(question_id)
+
+    def feedback(self, question_id: str, label: Label) -> bool | None:
+        """What was true of a question: whether its last answer was right, counted as accuracy by the tier that gave it.
+
+        The first label of a question counts. None, and counted as unknown, for one that is not among the last answers
+        that are kept. `BadInput` for a label that can't be compared with this kind of answer.
+        """
+        return self._feedback.note(question_id, label)
+
+    def health(self) -> Health:
+        """Whether the guarantee of each task's thresholds stands, with agreement, accuracy and drift, and the link."""
+        return health_of(self.loop.shell.hop, self._feedback.accuracies.said)
 
     async def run_until(self, told: asyncio.Event) -> None:
         """Until it is told to stop, or until every sensor has come to its end and everything open has been answered."""

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 from cascade.adapters.samples import Sample
 from cascade.adapters.transports.transport import Above
+from cascade.inference.accuracy import Label
 from cascade.inference.explaining import Explanation
+from cascade.inference.health import Health
 from cascade.messages import Answer
 from edge_agent.agent import EdgeAgent
 from edge_agent.answers import Listener
@@ -80,6 +82,20 @@ class BlockingEdgeAgent:
     def explain(self, question_id: str) -> Explanation:
         """As `EdgeAgent.explain`."""
         return self._call(self._explained(self._running(), question_id))
+
+    def feedback(self, question_id: str, label: Label) -> bool | None:
+        """As `EdgeAgent.feedback`."""
+        return self._call(self._told_label(self._running(), question_id, label))
+
+    def health(self) -> Health:
+        """As `EdgeAgent.health`."""
+        return self._call(self._health(self._running()))
+
+    async def _told_label(self, agent: EdgeAgent, question_id: str, label: Label) -> bool | None:
+        return agent.feedback(question_id, label)
+
+    async def _health(self, agent: EdgeAgent) -> Health:
+        return agent.health()
 
     async def _explained(self, agent: EdgeAgent, question_id: str) -> Explanation:
         return agent.explain(question_id)

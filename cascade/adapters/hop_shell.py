@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from cascade.adapters.drive import Drive
 from cascade.adapters.slow_models import Paces, SlowModels
+from cascade.adapters.standing_log import StandingLog
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
-from cascade.inference.effects import AskAbove, Effect, Keep, Park, Remember, Reply, RunStage
+from cascade.inference.effects import AskAbove, Effect, Keep, Park, RecordStanding, Remember, Reply, RunStage
 from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ticked
 from cascade.inference.hop import Hop
 from cascade.messages import Question
@@ -71,6 +72,7 @@ class HopShell:
             AskAbove: lambda effect: self._asks.append(prepare(effect.question) if prepare else effect.question),
             Reply: reply,
             Remember: remember or self._remember_nothing,
+            RecordStanding: StandingLog(),
         }
         if keep is not None:
             self._performers[Keep] = keep

@@ -77,6 +77,11 @@ class Ladders:
         self._rungs[ladder.task, ladder.release] = rungs
         return rungs
 
+    @property
+    def present(self) -> dict[str, str]:
+        """The present release of each task."""
+        return self._present.copy()
+
     def knows(self, task: str) -> bool:
         return task in self._present
 

@@ -23,7 +23,7 @@ from cascade.errors import LinkError, SettingsError
 from cascade.inference.effects import RecordAudit, RecordDecision, Reply, RunStage
 from cascade.inference.events import Asked, LadderInstalled, Predicted, Sent, Ticked
 from cascade.messages import Answer, ClassScores, Decision, Energy, Outcome, Question, Verdict
-from cascade.metrics import EXPRESSIONS, Reading
+from cascade.metrics import EXPRESSIONS, FEEDBACK, Reading
 from cascade.release.ladder import Ladder
 from cascade.tally import Tally
 
@@ -35,7 +35,8 @@ def question(id_: str) -> Question:
 
 
 def busy(tally: Tally, start: int = 0, count: int = 10) -> Tally:
-    """Half of the questions climb; audits agree on three of four; each costs a joule and 100 bytes."""
+    """Half of the questions climb; audits agree on three of four, labels on four of five; each costs a joule and 100
+    bytes."""
     tally.observe(LadderInstalled(Ladder(task="word", release="r1")), [], 0.0)
     for i in range(start, start + count):
         asked = question(f"q{i}")
@@ -51,6 +52,7 @@ def busy(tally: Tally, start: int = 0, count: int = 10) -> Tally:
         tally.observe(Predicted(i, (ClassScores((1.0,)),), 3.0, 1.0, Energy.ESTIMATED), [decision], 0.0)
         tally.observe(Sent("above", 100, (asked.key,)), [Reply("here", answer)], 0.02)
         tally.observe(Ticked(), [RecordAudit("word", "answer", 0.5, None if i % 5 == 0 else i % 4 > 0)], 0.0)
+        tally.count(FEEDBACK, ("word", "edge", "no" if i % 5 == 0 else "yes"))
     return tally
 
 
@@ -294,6 +296,7 @@ def test_a_real_prometheus_computes_each_expression_and_gets_them_right(tmp_path
     assert values["escalation rate"] == pytest.approx(0.5)
     assert values["agreement with the hop above"] == pytest.approx(0.75)
     assert values["coverage of the audits"] == pytest.approx(0.8)
+    assert values["accuracy"] == pytest.approx(0.8)
     assert values["bytes up per question"] == pytest.approx(100)
     assert values["joules per question"] == pytest.approx(1.0)
     assert 0.01 < values["answer latency, 99 of 100"] <= 0.025
