@@ -29,7 +29,7 @@ from cascade.messages import (
     Question,
 )
 from cascade.release.assembled import SHORT_DIGEST
-from cascade.release.bundle import BundleManifest, StageSpec, stage_digest
+from cascade.release.bundle import BundleManifest, StageSpec, Tier, stage_digest
 from cascade.wire.codec import encode_questions
 from cascade.wire.content import compressed
 
@@ -62,16 +62,23 @@ def record(
     encoding: str = "zlib",
     source: str = "",
     progress: Callable[[int], None] = lambda done: None,
+    wanted: Callable[[Tier, StageSpec], bool] = lambda tier, stage: True,
 ) -> Recordings:
-    """Run the stages of all tiers whose bundles are in the release folder. Milliseconds are a batch's, shared out."""
+    """Run the stages of all tiers whose bundles are in the release folder, or those `wanted`: one at least.
+    Milliseconds are a batch's, shared out."""
     releases = [_uncalibrated(open_release(folder, tier)) for tier in tiers_of(folder)]
-    for release in releases:
+    names = tuple(each.tensor for each in releases[0].bundle.manifest.stages[0].inputs)
+    specs = [
+        (release, spec)
+        for release in releases
+        for spec in release.bundle.manifest.stages
+        if wanted(release.bundle.manifest.tier, spec)
+    ]
+    for release in {id(release): release for release, _ in specs}.values():
         runner.install(_named(release))
-    specs = [(release, spec) for release in releases for spec in release.bundle.manifest.stages]
     columns = [_Column([], [], [], []) for _ in specs]
     labels: list[str] = []
     sizes: list[int] = []
-    names = tuple(each.tensor for each in specs[0][1].inputs)
     for part in _batches(samples, batch):
         questions = [_question(releases[0], _payload(each.sample, names)) for each in part]
         labels += [each.label for each in part]

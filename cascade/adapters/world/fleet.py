@@ -80,7 +80,7 @@ class Fleet:
     """One site: its devices, its gateway, and the cloud above. Everything that chance decides comes from the seed.
 
     Where `topmost` is "fog" the gateway has nobody above it, where it is "edge" each device is alone. A hop without a
-    ladder passes on what it is asked.
+    ladder passes on what it is asked. `gateway_uplink`: where the gateway's is another than the devices'.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Fleet:
         weather_below: Weather = FAIR,
         weather_above: Weather = FAIR,
         uplink: UplinkSettings = USUAL_UPLINK,
+        gateway_uplink: UplinkSettings | None = None,
         device_settings: Mapping[str, object] | None = None,
         gateway_settings: Mapping[str, object] | None = None,
         cloud_settings: Mapping[str, object] | None = None,
@@ -118,7 +119,7 @@ class Fleet:
         self.gateway = SimulatedNode(
             self.clock,
             _settings("site.gateway", "fog", secret, gateway_settings),
-            uplink if topmost == "cloud" else None,
+            (gateway_uplink or uplink) if topmost == "cloud" else None,
             ladders.get("fog", ()),
             engine,
             above=self.cloud_link if topmost == "cloud" else None,

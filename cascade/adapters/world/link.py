@@ -24,6 +24,8 @@ class Weather(Word, frozen=True, gc=False, kw_only=True):
     late_s: float = 0.05
     notice_s: float = 1.0
     """How long after a cut the lower end notices."""
+    bytes_per_s: float = 0.0
+    """In each direction. A message leaves when those before it have left. 0: no limit."""
 
 
 Post = Callable[[Event], None]
@@ -37,6 +39,7 @@ class SimulatedLink:
         self._chance = chance
         self._cuts = 0
         self._epoch = 0
+        self._free_at = {"up": 0.0, "down": 0.0}
         self.bytes_up = 0
         """What was sent, whether it arrived or not."""
         self.bytes_down = 0
@@ -75,14 +78,15 @@ class SimulatedLink:
             message = encode_questions(pack)
             self.bytes_up += len(message)
             self._to_below(Sent("above", len(message), tuple(question.key for question in pack)))
-            self._carry(lambda message=message: self._arrive_above(message))  # type: ignore[misc]
+            leaves_s = self._leaves_after("up", len(message))
+            self._carry(lambda message=message: self._arrive_above(message), leaves_s)  # type: ignore[misc]
 
     def reply(self, answers: Sequence[Answer]) -> None:
         message = encode_answers(answers)
         self.bytes_down += len(message)
         if self.above is not None:
             self.above(Sent("below", len(message)))
-        self._carry(lambda: self._arrive_below(message))
+        self._carry(lambda: self._arrive_below(message), self._leaves_after("down", len(message)))
 
     def _arrive_above(self, message: bytes) -> None:
         if self.above is None:
@@ -96,13 +100,21 @@ class SimulatedLink:
         for answer in decode_answers(message):
             self._to_below(Answered(answer))
 
-    def _carry(self, arrive: Callable[[], None]) -> None:
+    def _leaves_after(self, way: str, size: int) -> float:
+        """Seconds until the last byte of a message has left."""
+        rate = self.weather.bytes_per_s
+        if not rate:
+            return 0.0
+        self._free_at[way] = max(self._free_at[way], self.clock.now) + size / rate
+        return self._free_at[way] - self.clock.now
+
+    def _carry(self, arrive: Callable[[], None], leaves_s: float) -> None:
         """Each message meets its own fate, and one that is under way when the link is cut is gone."""
         weather, chance = self.weather, self._chance
         copies = 2 if chance.random() < weather.duplication else 1
         for _ in range(copies):
             lost = chance.random() < weather.loss
-            delay = weather.latency_s + weather.jitter_s * chance.random()
+            delay = leaves_s + weather.latency_s + weather.jitter_s * chance.random()
             if chance.random() < weather.reordering:
                 delay += weather.late_s
             if not lost and self.whole:
