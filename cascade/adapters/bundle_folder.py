@@ -37,8 +37,9 @@ from cascade.release.bundle import (
     write_manifest,
 )
 from cascade.release.calibrated import Calibration
-from cascade.release.ladder import Ladder
+from cascade.release.ladder import Care, Ladder, Timing
 from cascade.release.promise import Promise
+from cascade.release.reference import Reference
 
 MAX_BUNDLE_BYTES = 4 << 30
 MAX_FILES = 1000
@@ -163,10 +164,18 @@ def write_calibrations(folder: Path, calibrations: Mapping[str, Calibration]) ->
 
 
 def write_release(
-    folder: Path, name: str, task: str, gates: Sequence[StageGate], promise: Promise | None = None
+    folder: Path,
+    name: str,
+    task: str,
+    gates: Sequence[StageGate],
+    promise: Promise | None = None,
+    *,
+    references: Sequence[Reference] = (),
+    care: Care = Care(),  # noqa: B008  # a frozen struct can't be changed
+    timings: Mapping[Tier, Timing] | None = None,
 ) -> str:
     """Write the manifest of a release whose bundles lie in `folder/edge`, `folder/fog` and `folder/cloud`, or some of
-    these. Returns its digest. A promise that is for other bundles or gates is refused."""
+    these. Returns its digest. A promise, or a reference, that is for other bundles or gates is refused."""
     bundles: dict[Tier, BundleRef] = {}
     for tier in TIERS:
         if (folder / tier / MANIFEST_FILE).exists():
@@ -174,7 +183,17 @@ def write_release(
     if not bundles:
         raise BundleRejected(f"{folder}: no bundle in any of {', '.join(TIERS)}")
     raw = write_manifest(
-        ReleaseManifest(format=FORMAT, name=name, task=task, bundles=bundles, gates=tuple(gates), promise=promise)
+        ReleaseManifest(
+            format=FORMAT,
+            name=name,
+            task=task,
+            bundles=bundles,
+            gates=tuple(gates),
+            promise=promise,
+            references=tuple(references),
+            care=care,
+            timings=dict(timings or {}),
+        )
     )
     manifest = read_release_manifest(raw, str(folder / RELEASE_FILE))
     for tier_there in bundles:

@@ -10,10 +10,12 @@ from cascade.adapters.bundle_folder import LoadedRelease, open_bundle, open_rele
 from cascade.adapters.bundle_folder import write_release as write_release_manifest
 from cascade.errors import BundleRejected
 from cascade.inference.recordings import BadRecording, Recordings
+from cascade.inference.references import references_of
 from cascade.release.bundle import BundleManifest, StageGate, StageSpec, Tier, stage_digest
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
 from cascade.release.promise import ModelAbove, Promise, gates_digest
+from cascade.release.reference import Reference
 from cloud_service.calibrating.guarantee import ASSUMES, METHOD
 from cloud_service.calibrating.working_out import Outcome, Place, Plan
 
@@ -81,7 +83,26 @@ def adopt(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan) 
     )
     manifest = opened.parts[0].manifest
     promise = None if outcome.guarantee is None else _promise(opened, recordings, outcome, plan, gates)
-    return write_release_manifest(opened.folder, manifest.name, manifest.task, gates, promise)
+    return write_release_manifest(
+        opened.folder,
+        manifest.name,
+        manifest.task,
+        gates,
+        promise,
+        references=_references(opened, outcome),
+        care=manifest.care,
+        timings=manifest.timings,
+    )
+
+
+def _references(opened: Opened, outcome: Outcome) -> tuple[Reference, ...]:
+    """Of the samples on which the promise was tested: hops compare with these."""
+    if outcome.guarantee is None:
+        return ()
+    bundles: dict[str, str] = {
+        part.bundle.manifest.tier: open_bundle(part.bundle.folder).digest for part in opened.parts
+    }
+    return references_of(outcome.guarantee.scored.recordings, outcome.gates, bundles)
 
 
 def _promise(

@@ -55,6 +55,10 @@ def test_samples_are_recorded_and_become_thresholds_with_a_promise(calibrate, fo
     release = open_release(folder / "release", "edge")
     assert release.manifest.promise.targets == ("at most 3 points worse than the cloud",)
     assert release.manifest.promise.seen[0].bound <= 0.03
+    (reference,) = release.manifest.references
+    assert reference.confidence.samples == release.manifest.promise.samples
+    assert 0.5 < reference.agreement < 1.0
+    assert release.ladder.stages[0].reference == reference
     assert release.ladder.stages[0].gate.threshold != 0.9
     assert len(release.ladder.models_above) == 2
 
