@@ -33,10 +33,9 @@ def main() -> None:
         if not effort.rounds:
             effort = effort._replace(rounds=subject.rounds)
         blocks.append(shown(subject, run(subject, effort, wanted.out / f"{name}.json", tell)))
-    table = "\n\n\n".join(blocks)
-    print(table)
-    (wanted.out / TABLE).write_text(table + "\n")
-    print(f"\nwritten to {wanted.out}")
+        print(blocks[-1] + "\n\n", flush=True)
+        (wanted.out / TABLE).write_text("\n\n\n".join(blocks) + "\n")  # each time: what was measured is not lost
+    print(f"written to {wanted.out}")
 
 
 if __name__ == "__main__":

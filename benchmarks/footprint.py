@@ -25,7 +25,7 @@ from benchmarks.command import Subject, main
 from benchmarks.machine import free_port, wait_for
 from benchmarks.models import TENSOR, inputs, write_cnn_release
 from benchmarks.ours import STREAM, OurTiers
-from benchmarks.processes import Processes, memory_mib, precise_cpu_s
+from benchmarks.processes import Processes, cpu_s, memory_mib
 from benchmarks.rounds import Effort, Tell
 from edge_agent.ask_client import ask
 
@@ -110,9 +110,9 @@ class _Agent:
             self._answers()
         result["after_questions_mib"] = memory_mib(pid)
         seconds = effort.seconds(IDLE_S)
-        before, began = precise_cpu_s(pid), time.perf_counter()
+        before, began = cpu_s([pid]), time.perf_counter()
         time.sleep(seconds)
-        result["idle_cpu_share"] = (precise_cpu_s(pid) - before) / (time.perf_counter() - began)
+        result["idle_cpu_share"] = (cpu_s([pid]) - before) / (time.perf_counter() - began)
         result["idle_for_s"] = seconds
         return result
 
