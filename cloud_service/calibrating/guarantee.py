@@ -30,7 +30,8 @@ Array = npt.NDArray[Any]
 
 METHOD = "Learn then Test, fixed sequence; exact binomial and paired tests, betting for bytes and joules"
 ASSUMES = "recorded samples and those of the field are drawn alike and independently; the ladder is this one"
-LEARN_SHARE = 0.3
+LEARN_SHARE = 0.15
+"""Of samples, where only an order of thresholds has to be learned: more would be missed in the test."""
 
 
 class CannotPromise(CascadeError):

@@ -24,6 +24,8 @@ _LOOK_AHEAD = 6
 """Levels that one step may take at once: over a stretch where nothing is saved."""
 _FINENESS = 8
 """Steps of a fixed grid in which the distance to certainty doubles."""
+_PARTS = 8
+"""Small steps that a step is walked in."""
 _AS_IF_SEEN = 0.5
 """Samples that a step is thought to have harmed beyond those seen: a step without harm is no step without risk."""
 FIXED_GRIDS: dict[str, Callable[[Array], Array]] = {
@@ -91,9 +93,21 @@ def learned_path(
             for to in range(at[number] + 1, min(at[number] + _LOOK_AHEAD + 1, len(levels[number])))
         ]
         tried = [(move, judged(move)) for move in moves]
+        before = at
         at, now = max(tried, key=lambda one: _worth(now, one[1], recordings.samples))
-        steps.append(thresholds(at))
+        (moved,) = [number for number in free if at[number] != before[number]]
+        steps += _between(stages[moved], thresholds(before), thresholds(at), moved)
     return Path(tuple(steps), True)
+
+
+def _between(stage: Weighed, before: Thresholds, after: Thresholds, moved: int) -> list[Thresholds]:
+    """The step in small ones: a walk that ends between two far points would end at the first."""
+    low, high = sorted((before[moved] or 0.0, after[moved] or 0.0))
+    inside = stage.values[(stage.values > low) & (stage.values < high)]
+    count = min(_PARTS, len(inside))
+    grid = np.quantile(inside, np.linspace(0.0, 1.0, count + 1)[1:-1]).tolist() if count > 1 else []
+    grid = grid if stage.gate.measure.sure_below else grid[::-1]
+    return [(*before[:moved], at, *before[moved + 1 :]) for at in grid] + [after]
 
 
 def _worth(now: tuple[float, float], then: tuple[float, float], samples: int) -> float:

@@ -16,9 +16,11 @@ from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
 from cloud_service.calibrating.deferring import deferral_gate, fit_deferral
 from cloud_service.calibrating.fitting import Fitted, fit
-from cloud_service.calibrating.guarantee import LEARN_SHARE, CannotPromise, Guarantee, guarantee, split
+from cloud_service.calibrating.guarantee import LEARN_SHARE as ORDER_SHARE
+from cloud_service.calibrating.guarantee import CannotPromise, Guarantee, guarantee, split
 from cloud_service.calibrating.targets import Circumstances, Target
 
+FIT_SHARE = 0.3
 Place = tuple[str, str]
 """Tier and stage."""
 
@@ -34,7 +36,8 @@ class Plan(NamedTuple):
     deferral: bool = False
     """Learn gates, in place of those below the top that read class scores."""
     without: tuple[str, ...] = ()
-    learn_share: float = LEARN_SHARE
+    learn_share: float | None = None
+    """Of samples, to learn on. None: `FIT_SHARE` where something is fitted, less where only an order is learned."""
     seed: int = 0
 
 
@@ -55,7 +58,7 @@ def work_out(
     learn: Recordings | None = None
     test = recordings
     if plan.targets and (plan.method or plan.deferral):
-        learn, test = split(recordings, plan.learn_share, plan.seed)
+        learn, test = split(recordings, plan.learn_share or FIT_SHARE, plan.seed)
     source = learn or recordings
     fitted = _fitted(source, plan)
     bends = {**calibrations, **{place: each.calibration for place, each in fitted.items()}}
@@ -73,7 +76,7 @@ def work_out(
         learn=source if learn is not None else None,
         seed=plan.seed,
         without=plan.without,
-        learn_share=plan.learn_share,
+        learn_share=plan.learn_share or ORDER_SHARE,
     )
     chosen = tuple(
         gate if threshold is None or threshold == gate.threshold else with_threshold(gate, threshold)
