@@ -1,4 +1,4 @@
-"""A calibration applied to one sample, in plain Python: of ten scores numpy's calls alone cost more than the arithmetic.
+"""A calibration applied to one sample, in plain Python: of ten scores numpy's calls cost more than the arithmetic.
 
 The same as `calibration.py`, which says why; the two agree to the last few bits (a test holds them together).
 """
