@@ -232,11 +232,12 @@ class InferenceLoop:
 
     def observe(self, event: Event, effects: list[Effect], now: float) -> None:
         """What the hop was told is told on: a question is on disk, a link is back, memory has room."""
-        if isinstance(event, Kept):
+        if type(event) is Kept:
             self._accept(event.key.id, event.durable)
-        elif isinstance(event, LinkUp):
+        elif type(event) is LinkUp:
             self._take_from_spool()
-        self._note_room()
+        if self._idle is not None or not self._roomy.is_set():
+            self._note_room()
 
     def _reply(self, effect: Reply) -> None:
         self._accept(effect.answer.id, False)  # an answer that came before the disk did

@@ -23,7 +23,7 @@ Observe: TypeAlias = Callable[[Event, list[Effect], float], None]
 
 log = logging.getLogger(__name__)
 
-PASSES_A_TURN = 2
+LAST_OF_PASSES = (False, True)
 """What a model said in line is dealt with in the same turn: a look at the sockets in between would cost more."""
 
 IN_LINE_S = 0.002
@@ -187,9 +187,11 @@ class Drive(Generic[Event, Effect]):
         """Whether something is left to do at once."""
         self._due_at = self.clock()
         inbox, machine = self._inbox, self.machine
-        for _ in range(PASSES_A_TURN):
+        for last in LAST_OF_PASSES:
             for _ in range(len(inbox)):
                 self._take(inbox.popleft())
+            if inbox and not last:
+                continue
             self._wakes_at, now = machine.wakes_at, self.clock()
             if self._wakes_at is not None and self._wakes_at <= now:
                 self._take(self._ticked)

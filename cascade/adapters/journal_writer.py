@@ -33,6 +33,7 @@ LEAST_BYTES = 64 * 1024
 WITH_PAYLOAD = frozenset((Asked, Evicted))
 
 WAKE_EVENTS = 256
+YIELD_EVERY = 16
 EVENT_BYTES = 512
 """About what an event takes in memory while it is queued, beside its payload."""
 
@@ -161,6 +162,8 @@ class JournalWriter:
         batch: list[Encoded] = []
         size = 0
         while self._queue and size < BATCH_BYTES:
+            if len(batch) % YIELD_EVERY == 0:
+                time.sleep(0)  # lets the hop's thread have the interpreter, which it would get after 5 ms otherwise
             encoded = self._encoded(*self._queue.popleft())
             size += len(encoded[0])
             batch.append(encoded)

@@ -45,17 +45,12 @@ class StageQueue:
     def next_batch(self, chance: Chance) -> tuple[Key, ...]:
         """Empty where all have left. The late fill up a batch that is not full: the newest of them first."""
         batch = self._next_alone(chance) if self._alone else []
-        if not batch:
-            batch = self._next_of_all(chance)
-        self._count()
-        return tuple(batch)
-
-    def _count(self) -> None:
-        self.size = sum(map(len, self._waiting)) + len(self._late) + len(self._alone)
+        return tuple(batch or self._next_of_all(chance))
 
     def _next_alone(self, chance: Chance) -> list[Key]:
         while self._alone:
             key = self._alone.popleft()
+            self.size -= 1
             if chance(key) is not None:
                 return [key]
         return []
@@ -66,10 +61,15 @@ class StageQueue:
             while queue and len(batch) < self.max_batch:
                 key = queue.popleft()
                 in_time = chance(key)
-                if in_time is not None:
-                    (batch if in_time else self._late).append(key)
+                if in_time is False:
+                    self._late.append(key)
+                    continue
+                self.size -= 1
+                if in_time:
+                    batch.append(key)
         while self._late and len(batch) < self.max_batch:
             key = self._late.pop()
+            self.size -= 1
             if chance(key) is not None:
                 batch.append(key)
         return batch
@@ -85,5 +85,5 @@ class StageQueue:
             staying = [key for key in queue if chance(key) is not None]
             queue.clear()
             queue.extend(staying)
-        self._count()
+        self.size = sum(map(len, self._waiting)) + len(self._late) + len(self._alone)
         self._prune_at = 2 * self.size + SLACK

@@ -22,6 +22,7 @@ Outputs = Mapping[str, Array]
 
 MAX_FOUND = 100
 """Things reported of one sample, the surest first. A detector's candidates are many more, most of them noise."""
+_HANDFUL = 64
 _ROUNDING = 1e-4
 """By so much a softmax computed in float32 or less may exceed 1. More than that is no probability."""
 
@@ -69,13 +70,20 @@ def _classes(
         scores = np.concatenate([1.0 - scores, scores], axis=1)
     if labels and scores.shape[1] != labels:
         raise UnreadableOutput(f"{scores.shape[1]} scores for {labels} labels")
-    if spec.activation == "none" and not np.maximum.reduce(scores, axis=None) <= 1.0:
+    if spec.activation == "none" and not _largest(scores) <= 1.0:
         scores = np.where((scores > 1.0) & (scores <= 1.0 + _ROUNDING), 1.0, scores)
     if calibrate is not None:
         scores = calibrate(scores)
     if cues is not None:
         return [ClassScores(tuple(row), cue) for row, cue in zip(scores.tolist(), cues, strict=True)]
     return [ClassScores(tuple(row)) for row in scores.tolist()]
+
+
+def _largest(scores: Array) -> float:
+    """A handful of numbers Python looks through before numpy has begun."""
+    if scores.size <= _HANDFUL:
+        return float(max(map(max, scores.tolist())))
+    return float(np.maximum.reduce(scores, axis=None))
 
 
 def _estimates(outputs: Outputs, spec: OutputSpec, labels: int, samples: int) -> list[Prediction]:
