@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from cascade import __version__
-from cascade_cli import calibrate, check, completion, demo, init, release, why
+from cascade_cli import calibrate, check, completion, demo, evaluate, init, release, why
 from cascade_cli.exit_codes import MEANINGS
 
 GROUPS: Mapping[str, Mapping[str, ModuleType]] = {
     "see it, begin with it": {"demo": demo, "init": init},
     "look into it": {"check": check, "release": release, "why": why},
-    "make it keep promises": {"calibrate": calibrate},
+    "make it keep promises": {"evaluate": evaluate, "calibrate": calibrate},
     "the shell": {"completion": completion},
 }
 """Each command is a room: `ABOUT`, `EXAMPLES`, `add_arguments(parser)` and `run(wanted) -> exit code`."""

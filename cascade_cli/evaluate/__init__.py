@@ -1,0 +1,77 @@
+"""`cascade evaluate CONFIG`: what a cascade is worth on a data set, beside each of its tiers alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cascade.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from cascade_cli.evaluate.evaluating import Evaluated
+    from cascade_cli.evaluate.settings import Evaluation
+
+ABOUT = "replay a data set through the cascade and each tier alone: accuracy, latency, bytes, joules, together"
+EXAMPLES = (
+    ("cascade evaluate examples/digits/evaluate.toml", "a table, in memory, in seconds"),
+    ("cascade evaluate examples/digits/evaluate.toml --pictures pictures", "and what thresholds trade, as SVG"),
+    ("cascade evaluate examples/digits/evaluate.toml --processes --json", "over real processes, for programs"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="a TOML file: release, data, links (docs/evaluate.md)"
+    )
+    parser.add_argument("--processes", action="store_true", help="broker, cloud, gateway and agents as processes, here")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw them there, as SVG")
+    parser.add_argument("--release", type=Path, metavar="FOLDER", help="in place of the one that CONFIG names")
+    parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="what paths in [data] are relative to")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where predictions are kept")
+
+
+def run(wanted: argparse.Namespace) -> int:
+    if find_spec("onnxruntime") is None and find_spec("ai_edge_litert") is None:
+        raise MissingDependency("evaluating runs models: pip install 'cascade-runtime[demo]', or the engine you need")
+    from cascade_cli.evaluate.evaluating import evaluate
+    from cascade_cli.evaluate.progress import Progress
+    from cascade_cli.evaluate.report import as_json, told
+
+    settings, progress = _settings(wanted), Progress()
+    try:
+        found = evaluate(settings, str(wanted.config), progress)
+    finally:
+        progress.close()
+    pictures = _draw(wanted.pictures, found, settings) if wanted.pictures else []
+    if wanted.json:
+        said = as_json(found, [str(path) for path in pictures])
+        sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in told(found))
+        sys.stdout.writelines(f"{path}\n" for path in pictures)
+    return 0
+
+
+def _settings(wanted: argparse.Namespace) -> Evaluation:
+    from cascade.adapters.settings_file import read_settings
+    from cascade_cli.evaluate.settings import Evaluation
+
+    settings = read_settings(wanted.config, Evaluation)
+    return settings
+
+
+def _draw(folder: Path, found: Evaluated, settings: Evaluation) -> list[Path]:
+    from cascade_cli.evaluate import pictures
+
+    made = {"trade-off": pictures.trade_off(settings.name or found.task, found.rows, found.sweeps)}
+    reliable = pictures.reliabilities(found.recordings, found.right, settings.seed)
+    if reliable:
+        made["reliability"] = pictures.reliability_picture(reliable)
+        made["confidence"] = pictures.confidence_picture(found.recordings, found.right, found.gates)
+    return pictures.draw(folder, made)
