@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from cascade.adapters.settings_file import read_settings
 from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
-from cascade.errors import BadInput, LinkError
+from cascade.errors import BadInput, CascadeError, LinkError
 from cascade.inference.accuracy import Label
 from cascade.inference.effects import Effect
 from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
@@ -34,7 +35,7 @@ from cascade.inference.health import Health, health_of
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
-from cascade.messages import Answer
+from cascade.messages import Answer, Question
 from cascade.metrics import (
     JOURNAL_LOST,
     JOURNAL_UP,
@@ -187,28 +188,52 @@ class EdgeAgent:
 
         A sample is an array, or a mapping of tensor names to arrays. A device with one stream needs no name of it.
         """
+        question = self._question(sample, stream, deadline_ms, keep_asking_s, priority)
+        awaited = self.answers.expect(question.id, final=final)
+        try:
+            self.loop.ask(question, ASKED_HERE, asyncio.current_task())
+            if awaited.there is None:
+                return await awaited.wait()
+            await self.loop.shell.drive.rest()
+            return awaited.there
+        finally:
+            self.answers.forget(question.id)
+
+    def ask_for(
+        self,
+        future: ThreadFuture[Answer],
+        sample: Sample,
+        stream: str,
+        deadline_ms: float | None,
+        keep_asking_s: float | None,
+        priority: int | None,
+        final: bool,
+    ) -> None:
+        """As `ask`, for a caller in another thread who waits for `future`. On the loop's thread."""
+        try:
+            question = self._question(sample, stream, deadline_ms, keep_asking_s, priority)
+        except CascadeError as error:
+            future.set_exception(error)
+            return
+        self.answers.expect(question.id, final=final, future=future)
+        future.add_done_callback(lambda done: self.answers.forget(question.id))
+        self.loop.ask(question, ASKED_HERE, future)
+
+    def _question(
+        self, sample: Sample, stream: str, deadline_ms: float | None, keep_asking_s: float | None, priority: int | None
+    ) -> Question:
         if self._over or self.loop.shell.drive.broken is not None:
             raise LinkError(OVER)
         if not stream and len(self.settings.streams) > 1:
             raise BadInput(f"which stream? There are {', '.join(each.name for each in self.settings.streams)}")
         stream = stream or self.settings.streams[0].name
-        loop = self.loop
-        question = loop.question(
+        return self.loop.question(
             stream,
-            payload_of(sample, self._names.of(loop.task_of(stream))),
+            payload_of(sample, self._names.of(self.loop.task_of(stream))),
             ms_left=deadline_ms,
             keep_ms=None if keep_asking_s is None else keep_asking_s * 1000.0,
             priority=priority,
         )
-        awaited = self.answers.expect(question.id, final=final)
-        try:
-            loop.ask(question, ASKED_HERE, asyncio.current_task())
-            if awaited.there is None:
-                return await awaited.wait()
-            await loop.shell.drive.rest()
-            return awaited.there
-        finally:
-            self.answers.forget(question.id)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hear every answer to what `ask` asked: corrections, and those of an earlier life. Returns how to stop."""

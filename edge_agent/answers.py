@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
 from typing import BinaryIO, Protocol
 
 from cascade.messages import Answer
@@ -31,14 +32,15 @@ class Publisher(Protocol):
 
 
 class Awaited:
-    """The answer that one caller waits for: the first that comes, or the final one. A future only if it has to wait."""
+    """The answer that one caller waits for: the first that comes, or the final one. On the loop there is a future only
+    if it has to wait; a caller in another thread brings one."""
 
     __slots__ = ("_answer", "_final", "_future")
 
-    def __init__(self, final: bool) -> None:
+    def __init__(self, final: bool, future: ThreadFuture[Answer] | None = None) -> None:
         self._final = final
         self._answer: Answer | None = None
-        self._future: asyncio.Future[Answer] | None = None
+        self._future: asyncio.Future[Answer] | ThreadFuture[Answer] | None = future
 
     def take(self, answer: Answer) -> None:
         if self._final and answer.provisional:
@@ -59,8 +61,9 @@ class Awaited:
     async def wait(self) -> Answer:
         if self._answer is not None:
             return self._answer
-        self._future = asyncio.get_running_loop().create_future()
-        return await self._future
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._future = future
+        return await future
 
 
 class Answers:
@@ -91,9 +94,9 @@ class Answers:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def expect(self, question_id: str, *, final: bool) -> Awaited:
+    def expect(self, question_id: str, *, final: bool, future: ThreadFuture[Answer] | None = None) -> Awaited:
         """Before the question is asked: its answer may come at once."""
-        awaited = self._awaited[question_id] = Awaited(final)
+        awaited = self._awaited[question_id] = Awaited(final, future)
         return awaited
 
     def forget(self, question_id: str) -> None:
@@ -102,7 +105,7 @@ class Answers:
 
     def give_up(self, why: Exception) -> None:
         """Nobody will be answered any more."""
-        for awaited in self._awaited.values():
+        for awaited in tuple(self._awaited.values()):
             awaited.give_up(why)
 
     def hand_over(self, back: str, answer: Answer) -> bool:

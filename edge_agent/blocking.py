@@ -64,15 +64,11 @@ class BlockingEdgeAgent:
         final: bool = False,
     ) -> Answer:
         """As `EdgeAgent.ask`: the answer to one sample, by its deadline."""
-        asked = self._running().ask(
-            sample,
-            stream=stream,
-            deadline_ms=deadline_ms,
-            keep_asking_s=keep_asking_s,
-            priority=priority,
-            final=final,
+        agent, future = self._running(), Future[Answer]()
+        self._loop.call_soon_threadsafe(
+            agent.ask_for, future, sample, stream, deadline_ms, keep_asking_s, priority, final
         )
-        return self._call(asked)
+        return future.result()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """As `EdgeAgent.listen`; the listener is called on the agent's thread. Returns how to stop, from any thread."""
