@@ -12,48 +12,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-import msgspec
-
-from cascade import __version__
 from cascade.adapters.energy.estimate import radio_joules
 from cascade.adapters.installing import install_tasks, stage_runner
-from cascade.adapters.journal_writer import JournalWriter
 from cascade.adapters.metrics_relay import metrics_message
-from cascade.adapters.node_state import dice_seed, state_folder
-from cascade.adapters.prometheus import Exporter
+from cascade.adapters.node_state import state_folder
 from cascade.adapters.samples import Sample, TensorNames, payload_of
 from cascade.adapters.settings_file import read_settings
-from cascade.adapters.settings_tables import MOST_KEEP_S
 from cascade.adapters.transports.mqtt import MqttAbove
 from cascade.adapters.transports.transport import Above
 from cascade.errors import BadInput, CascadeError, LinkError
 from cascade.inference.accuracy import Label
 from cascade.inference.effects import Effect
-from cascade.inference.events import Durability, Event, LinkLost, LinkUp, Sent
+from cascade.inference.events import Event, LinkLost, LinkUp, Sent
 from cascade.inference.explaining import Explanation
 from cascade.inference.health import Health, health_of
 from cascade.inference.hop import Hop
-from cascade.inference.replying import HopSettings
-from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer, Question
-from cascade.metrics import (
-    JOURNAL_LOST,
-    JOURNAL_UP,
-    NOT_ASKED,
-    NOT_TAKEN,
-    RADIO,
-    SPOOL_AGE,
-    SPOOL_BYTES,
-    SPOOL_QUESTIONS,
-)
+from cascade.metrics import NOT_ASKED, NOT_TAKEN, RADIO
 from cascade.tally import Tally
+from edge_agent import parts
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
 from edge_agent.feedback import Feedback
 from edge_agent.inference_loop import InferenceLoop
 from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import EdgeSettings
-from edge_agent.spool import Spool
 from edge_agent.watches import make_watches
 from edge_agent.watching import SensorWatch
 
@@ -84,27 +67,27 @@ class EdgeAgent:
         self._runner = stage_runner(folder, settings.engine)
         self._releases = install_tasks(self._runner, settings.tasks, "edge", where)
         self._names = TensorNames(self._releases)
-        self._above = above if above is not None else self._mqtt()
+        self._above = above if above is not None else parts.mqtt_above(settings)
         publisher = self._above if isinstance(self._above, MqttAbove) else None
         self.answers = Answers(settings.streams, publisher, out, KeptAnswers(settings.limits.answers_explained))
         self._feedback = Feedback(self.answers.kept, self.tally.count)
-        hop = self._hop_settings(folder)
-        self._journal = self._new_journal(hop)
+        hop, uplink = parts.hop_settings(settings, folder), parts.uplink_settings(settings, self._above)
+        self._journal = parts.new_journal(settings, hop, uplink, self.tally)
         self.loop = InferenceLoop(
             self.name,
-            Hop(hop, self._uplink()),
+            Hop(hop, uplink),
             self._runner,
             settings.streams,
             self.answers.hand_over,
             above=self._above,
-            spool=self._new_spool(folder),
+            spool=parts.spool_maker(settings, folder, self.tally),
             observers=(self.tally, self),
             model_thread=settings.model.thread,
             max_question_bytes=settings.limits.max_question_bytes,
             printer=self.answers.printer,
         )
         self.answers.printed = self.loop.printed
-        self._exporter = self._new_exporter()
+        self._exporter = parts.new_exporter(settings, self.tally, self.loop.shell.idle_s)
         self._socket: AskSocket | None = None
         self._watches: list[SensorWatch] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -289,69 +272,6 @@ class EdgeAgent:
         elif type(event) is Sent and self.settings.above is not None:
             spent = radio_joules(event.bytes, self.settings.above.budget.joules_per_byte)
             self.tally.count(RADIO, (event.link, spent.energy), spent.joules)
-
-    def _hop_settings(self, folder: Path) -> HopSettings:
-        settings = self.settings
-        return HopSettings(
-            node=self.name,
-            tier="edge",
-            max_open=settings.limits.max_open,
-            max_keep_ms=MOST_KEEP_S * 1000.0,
-            audit_share=settings.audit.share,
-            seed=dice_seed(folder, settings.audit.seed_file),
-        )
-
-    def _uplink(self) -> UplinkSettings | None:
-        if self._above is None:
-            return None
-        above = self.settings.above
-        return above.uplink_settings() if above is not None else UplinkSettings()
-
-    def _mqtt(self) -> MqttAbove | None:
-        above, limits = self.settings.above, self.settings.limits
-        if above is None:
-            return None
-        link = above.mqtt_settings(self.name, limits.max_question_bytes)
-        return MqttAbove(link, self.name, runtime=__version__, limits=limits.wire_limits())
-
-    def _new_spool(self, folder: Path) -> Callable[[Callable[[Event], None]], Spool] | None:
-        table = self.settings.spool
-        if all(stream.durability is Durability.MEMORY for stream in self.settings.streams):
-            return None
-
-        def make(post: Callable[[Event], None]) -> Spool:
-            spool = Spool(
-                folder / "spool.db",
-                post,
-                max_bytes=table.max_bytes,
-                max_age_s=table.max_age_s,
-                commit_every=table.commit_every,
-                commit_within_s=table.commit_within_s,
-            )
-            self.tally.gauge(SPOOL_QUESTIONS, (), lambda: spool.readings.depth)
-            self.tally.gauge(SPOOL_BYTES, (), lambda: spool.readings.bytes)
-            self.tally.gauge(SPOOL_AGE, (), lambda: spool.readings.oldest_age_s)
-            return spool
-
-        return make
-
-    def _new_journal(self, hop: HopSettings) -> JournalWriter | None:
-        table = self.settings.journal
-        if table is None:
-            return None
-        rebuild = {"hop": msgspec.to_builtins(hop), "uplink": msgspec.to_builtins(self._uplink())}
-        journal = JournalWriter(
-            table.path, node=self.name, tier="edge", seed=hop.seed, rebuild=rebuild, max_bytes=table.max_bytes
-        )
-        self.tally.gauge(JOURNAL_LOST, (), lambda: journal.lost)
-        self.tally.gauge(JOURNAL_UP, (), lambda: journal.up)
-        return journal
-
-    def _new_exporter(self) -> Exporter | None:
-        table = self.settings.metrics
-        if not table.port:
-            return None
-        return Exporter([self.tally.snapshot], self.loop.shell.idle_s, host=table.bind, port=table.port)
 
     async def _send_metrics(self, link: MqttAbove) -> None:
         """As soon as there is a link, and from time to time while there is."""
