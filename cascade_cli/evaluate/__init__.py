@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +15,12 @@ import msgspec
 from cascade.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from cascade_cli.evaluate.evaluating import Evaluated
+    from cascade_cli.evaluate.evaluating import Ask, Evaluated
+    from cascade_cli.evaluate.progress import Progress
+    from cascade_cli.evaluate.replayed import Told
+    from cascade_cli.evaluate.samples import DataSet
     from cascade_cli.evaluate.settings import Evaluation
+    from cascade_cli.evaluate.systems import System
 
 ABOUT = "replay a data set through the cascade and each tier alone: accuracy, latency, bytes, joules, together"
 EXAMPLES = (
@@ -45,7 +51,9 @@ def run(wanted: argparse.Namespace) -> int:
 
     settings, progress = _settings(wanted), Progress()
     try:
-        found = evaluate(settings, str(wanted.config), progress)
+        found = evaluate(
+            settings, str(wanted.config), progress, _over_processes(settings) if wanted.processes else None
+        )
     finally:
         progress.close()
     pictures = _draw(wanted.pictures, found, settings) if wanted.pictures else []
@@ -58,12 +66,23 @@ def run(wanted: argparse.Namespace) -> int:
     return 0
 
 
+def _over_processes(settings: Evaluation) -> Ask:
+    from cascade_cli.evaluate.over_processes import ask_processes
+
+    def ask(systems: Sequence[System], data: DataSet, progress: Progress) -> Mapping[str, list[Told]]:
+        return asyncio.run(ask_processes(settings.release, systems, data, settings, progress))
+
+    return ask
+
+
 def _settings(wanted: argparse.Namespace) -> Evaluation:
     from cascade.adapters.settings_file import read_settings
-    from cascade_cli.evaluate.settings import Evaluation
+    from cascade_cli.evaluate.settings import Evaluation, rooted
 
     settings = read_settings(wanted.config, Evaluation)
-    return settings
+    changes = {"release": wanted.release, "cache": wanted.cache}
+    settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
+    return settings if wanted.data_root is None else rooted(settings, wanted.config.absolute().parent, wanted.data_root)
 
 
 def _draw(folder: Path, found: Evaluated, settings: Evaluation) -> list[Path]:

@@ -25,7 +25,7 @@ from cascade_cli.evaluate.settings import Evaluation
 from cascade_cli.evaluate.sweeps import Sweep, rights, sweeps
 from cascade_cli.evaluate.systems import CASCADE, System, rival, systems_of
 
-Ask = Callable[[Sequence[System], Progress], Mapping[str, list[Told]]]
+Ask = Callable[[Sequence[System], DataSet, Progress], Mapping[str, list[Told]]]
 """Asks every system about all samples."""
 
 
@@ -63,7 +63,7 @@ def evaluate(settings: Evaluation, where: str, progress: Progress, ask: Ask | No
     rival_systems = {
         name: rival(name, each.releases["edge"]) for name, each in rivals.items() if _has_edge(each, name, where)
     }
-    told = _told_in_memory(settings, data, recorded, systems, progress) if ask is None else ask(systems, progress)
+    told = _told_in_memory(settings, data, recorded, systems, progress) if ask is None else ask(systems, data, progress)
     for name, system in rival_systems.items():
         told = {**told, **_told_in_memory(settings, data, rivals[name], [system], progress)}
     replays = {name: gathered(name, each, data.labels, right_by(settings.within)) for name, each in told.items()}

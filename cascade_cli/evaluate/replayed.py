@@ -11,12 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cascade.messages import Answer, Energy, Estimate, Outcome
+from cascade.messages import Answer, Energy, Estimate, Outcome, Step
 from cascade.release.bundle import TIERS
 
 Array = npt.NDArray[Any]
 
 NOBODY = "nobody"
+PASSES_ON = "passes-on"
+"""A stage that stands in where a system has no model: it says nothing, and costs nothing."""
 Right = Callable[[Answer, str], float]
 """1 where the answer says what the label says, 0 where not."""
 
@@ -83,7 +85,7 @@ def numbers_of(label: str) -> list[float]:
 
 
 def gathered(system: str, told: Sequence[Told], labels: Sequence[str], right: Right) -> Replayed:
-    energy = {step.energy for each in told for step in each.final.trail if step.stage}
+    energy = {step.energy for each in told for step in each.final.trail if _ran(step)}
     return Replayed(
         system=system,
         right=np.array(
@@ -124,7 +126,11 @@ def _bytes(answer: Answer, tier: str) -> int:
 
 
 def _joules(answer: Answer, tier: str) -> float:
-    ran = [step for step in answer.trail if step.tier == tier and step.stage]
+    ran = [step for step in answer.trail if step.tier == tier and _ran(step)]
     if any(step.energy is Energy.UNKNOWN for step in ran):
         return float("nan")
     return sum(step.joules for step in ran)
+
+
+def _ran(step: Step) -> bool:
+    return step.stage not in ("", PASSES_ON)

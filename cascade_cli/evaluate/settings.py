@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
+import msgspec
 from msgspec import Meta
 
 from cascade.adapters.link_settings import AboveTable
@@ -135,3 +136,14 @@ class Evaluation(Table, frozen=True, kw_only=True):
 
     def link_to(self, tier: str) -> LinkTable:
         return self.links.fog if tier == TIERS[1] else self.links.cloud
+
+
+def rooted(settings: Evaluation, was: Path, root: Path) -> Evaluation:
+    """With the paths of [data] relative to another folder: where data lies differs from machine to machine."""
+    data = settings.data
+    moved = {
+        field: root / value.relative_to(was)
+        for field in data.__struct_fields__
+        if isinstance(value := getattr(data, field), Path) and value.is_relative_to(was)
+    }
+    return msgspec.structs.replace(settings, data=msgspec.structs.replace(data, **moved))
