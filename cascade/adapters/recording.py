@@ -67,7 +67,7 @@ def record(
     """Run the stages of all tiers whose bundles are in the release folder, or those `wanted`: one at least.
     Milliseconds are a batch's, shared out."""
     releases = [_uncalibrated(open_release(folder, tier)) for tier in tiers_of(folder)]
-    names = tuple(each.tensor for each in releases[0].bundle.manifest.stages[0].inputs)
+    names = tuple(each.tensor for each in releases[0].bundle.manifest.stages[0].inputs if each.asked)
     specs = [
         (release, spec)
         for release in releases
@@ -80,7 +80,8 @@ def record(
     labels: list[str] = []
     sizes: list[int] = []
     for part in _batches(samples, batch):
-        questions = [_question(releases[0], _payload(each.sample, names)) for each in part]
+        payloads = [_payload(each.sample, names) for each in part]
+        questions = [_question(releases[0], len(labels) + index, each) for index, each in enumerate(payloads)]
         labels += [each.label for each in part]
         sizes += [_bytes_up(question, encoding) for question in questions]
         for (release, spec), column in zip(specs, columns, strict=True):
@@ -122,10 +123,11 @@ def _payload(sample: Array | Mapping[str, Array], names: Sequence[str]) -> Paylo
         raise BadRecording(f"a sample: {error}") from error
 
 
-def _question(release: LoadedRelease, payload: Payload) -> Question:
-    """With names as long as usual, so that the bytes of the message are those of the field."""
+def _question(release: LoadedRelease, number: int, payload: Payload) -> Question:
+    """With names as long as usual, so that the bytes of the message are those of the field; and each its own, as
+    segments of a model find what the one before left by the question's key."""
     return Question(
-        id="0" * 20,
+        id=f"{number:020}",
         device="site.device",
         stream="stream",
         sequence=1,
@@ -175,7 +177,7 @@ def _recordings(
 ) -> Recordings:
     names = tuple(sorted({label for label in labels if label} | {word for _, spec in specs for word in spec.labels}))
     places = {name: index for index, name in enumerate(names)}
-    payload = sum(DTYPES[each.dtype] * int(np.prod(each.shape)) for each in specs[0][1].inputs)
+    payload = sum(DTYPES[each.dtype] * int(np.prod(each.shape)) for each in specs[0][1].inputs if each.asked)
     return Recordings(
         task=specs[0][0].manifest.task,
         stages=tuple(

@@ -74,3 +74,13 @@ def test_a_bound_that_nothing_can_exceed_needs_no_evidence():
     assert betting_p(np.ones(3), 2.0, 0.0, 1.0, ERROR) == 0.0
     assert betting_p(np.ones(3), 0.0, 0.0, 1.0, ERROR) == 1.0
     assert paired_p(0, 0, 3, 1.0, ERROR) == 1.0
+
+
+def test_of_paired_differences_the_exact_test_refutes_more_often_than_a_bet(rng):
+    samples, differing, bound = 2000, 0.03, 0.005
+    exact, bets = 0, 0
+    for worse, better, _ in rng.multinomial(samples, [differing / 2, differing / 2, 1 - differing], 200):
+        exact += paired_p(int(worse), int(better), samples, bound, ERROR) <= ERROR
+        values = rng.permutation(np.r_[np.ones(worse), -np.ones(better), np.zeros(samples - worse - better)])
+        bets += betting_p(values, bound, -1.0, 1.0, ERROR) <= ERROR
+    assert exact > bets
