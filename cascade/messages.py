@@ -20,6 +20,9 @@ DTYPES: dict[str, int] = {
 }  # fmt: skip
 """What a tensor's elements may be, and how many bytes each takes. Little-endian, as on every board we know."""
 
+HIDDEN_DIGEST_BYTES = 16
+"""Of the digest of a segment, as questions carry it."""
+
 LOWEST_PRIORITY, HIGHEST_PRIORITY, USUAL_PRIORITY = 0, 9, 5
 
 
@@ -72,6 +75,8 @@ class Question(Word, frozen=True, gc=False, kw_only=True):
     """For how long after its deadline the one who asked still wants a late answer, as a correction."""
     audit: bool = False
     """Asked to compare answers, not to get one: the least valuable question there is."""
+    hidden: bytes = b""
+    """Which segment's hidden features the payload is, by its digest. Empty: it is the input."""
 
     @property
     def key(self) -> Key:
@@ -267,6 +272,8 @@ class Step(Word, frozen=True, gc=False, kw_only=True):
     joules: float = 0.0
     energy: Energy = Energy.UNKNOWN
     bytes_up: int = 0
+    sent: str = ""
+    """What went up, where it was not the input alone: `hidden` features, or these and then the `input`."""
 
 
 class Outcome(StrEnum):

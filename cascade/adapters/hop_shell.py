@@ -12,13 +12,24 @@ from time import monotonic
 from typing import Any, Literal, Protocol, TypeAlias
 
 from cascade.adapters.drive import Drive
+from cascade.adapters.going_up import smaller
 from cascade.adapters.slow_models import Paces, SlowModels
 from cascade.adapters.standing_log import StandingLog
 from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
-from cascade.inference.effects import AskAbove, Effect, Keep, Park, RecordStanding, Remember, Reply, RunStage
+from cascade.inference.effects import (
+    AskAbove,
+    Effect,
+    FreeHidden,
+    Keep,
+    Park,
+    RecordStanding,
+    Remember,
+    Reply,
+    RunStage,
+)
 from cascade.inference.events import Event, Predicted, Remembered, RunFailed, Ticked
 from cascade.inference.hop import Hop
-from cascade.messages import Question
+from cascade.messages import Key, Question
 
 ModelThread: TypeAlias = Literal["auto", "never", "always"]
 MODEL_ENDS_WITHIN_S = 10.0
@@ -31,6 +42,12 @@ class StageEngine(Protocol):
     """What runs stages: `cascade.adapters.stage_runner.StageRunner`."""
 
     def run(self, effect: RunStage) -> Predicted | RunFailed: ...
+
+    def sendable(self, question: Question, stage: str) -> Question | None:
+        """With hidden features in place of its input: only asked of stages that send any."""
+
+    def free(self, key: Key) -> None:
+        """Nothing goes on from a question's hidden features."""
 
 
 class Observer(Protocol):
@@ -61,6 +78,7 @@ class HopShell:
         self.hop = hop
         self._engine = engine
         self._above = above
+        self._prepare = prepare
         self._flush_replies = flush_replies
         self._model_thread = model_thread
         self._paces = Paces()
@@ -69,7 +87,8 @@ class HopShell:
         self._asks: list[Question] = []
         self._performers: dict[type, Callable[[Any], None]] = {
             RunStage: self._run_stage,
-            AskAbove: lambda effect: self._asks.append(prepare(effect.question) if prepare else effect.question),
+            AskAbove: self._ask_above,
+            FreeHidden: lambda effect: engine.free(effect.key),
             Reply: reply,
             Remember: remember or self._remember_nothing,
             RecordStanding: StandingLog(),
@@ -118,6 +137,15 @@ class HopShell:
             for start in range(0, len(asks), PACK_QUESTIONS):
                 self._above.ask(asks[start : start + PACK_QUESTIONS])
         self._flush_replies()
+
+    def _ask_above(self, wanted: AskAbove) -> None:
+        if not wanted.hidden:
+            self._asks.append(self._prepare(wanted.question) if self._prepare else wanted.question)
+            return
+        question, packed = smaller(wanted, self._prepare, self._engine.sendable)
+        self._asks.append(question)
+        if packed is not None:
+            self.post(packed)
 
     def _remember_nothing(self, effect: Remember) -> None:
         self.post(Remembered(effect.key))

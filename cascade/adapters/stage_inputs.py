@@ -89,6 +89,12 @@ class InputReader:
             return array
         return array[(slice(None),) * self.spec.batch_axis + (slice(at, at + count),)]
 
+    def chosen(self, array: Array, rows: Sequence[int]) -> Array:
+        """Some samples of a batch as the model gets it."""
+        if not self.asked and not self.spec.shape:
+            return array
+        return np.take(array, rows, axis=self.spec.batch_axis)
+
     def zeros(self) -> Array:
         if not self.asked:
             return self.given(1)
@@ -118,8 +124,26 @@ def stacked(readers: Sequence[InputReader], questions: Sequence[Question]) -> St
         return Stacked({}, kept, bad)
     inputs = {reader.model_input: reader.placed(array) for reader, array in zip(asked, fed, strict=True)}
     if len(asked) < len(readers):
-        inputs |= {reader.model_input: reader.given(len(kept)) for reader in readers if not reader.asked}
+        inputs |= {
+            reader.model_input: reader.given(len(kept))
+            for reader in readers
+            if not reader.asked and not reader.spec.segment
+        }
     return Stacked(inputs, kept, bad)
+
+
+def left_out(readers: Sequence[InputReader], batch: Stacked, flaws: Mapping[int, str]) -> Stacked:
+    """The batch without these of its samples, counted as they stand in it."""
+    if not flaws:
+        return batch
+    good = [row for row in range(len(batch.kept)) if row not in flaws]
+    bad = {**batch.bad, **{batch.kept[row]: why for row, why in flaws.items()}}
+    arrays = {
+        reader.model_input: reader.chosen(batch.arrays[reader.model_input], good)
+        for reader in readers
+        if reader.model_input in batch.arrays
+    }
+    return Stacked(arrays, [batch.kept[row] for row in good], bad)
 
 
 def _at_once(reader: InputReader, questions: Sequence[Question]) -> Array | None:

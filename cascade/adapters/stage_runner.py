@@ -10,117 +10,35 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from cascade import __version__
 from cascade.adapters.backends import ENGINES, engine, usable_engines
-from cascade.adapters.backends.backend import Array, EngineSettings, Model
+from cascade.adapters.backends.backend import EngineSettings, Model
 from cascade.adapters.backends.first_load import FirstLoads
 from cascade.adapters.bundle_folder import LoadedBundle, LoadedRelease
 from cascade.adapters.energy.estimate import EstimateMeter
 from cascade.adapters.energy.meter import Meter
-from cascade.adapters.stage_inputs import InputReader, check_carried, part_of, stacked
+from cascade.adapters.hidden_store import MAX_BYTES, HiddenStore
+from cascade.adapters.loaded_stage import LoadedStage
 from cascade.adapters.stage_look import LookRan, look_with
 from cascade.errors import BadInput, BundleRejected, CascadeError, ModelRejected
-from cascade.inference.calibration import calibrator
-from cascade.inference.cues import cues_of
 from cascade.inference.effects import RunStage
-from cascade.inference.events import BadSample, Predicted, RunFailed
-from cascade.inference.outputs import UnreadableOutput, read_outputs
+from cascade.inference.events import Predicted, RunFailed
 from cascade.inference.watch_words import Look, Looked
-from cascade.messages import Prediction, Question
-from cascade.release.bundle import Costs, StageSpec
+from cascade.messages import Key, Question
+from cascade.release.bundle import BundleManifest, Costs, StageSpec, stage_digest
 from cascade.release.compatibility import MachineFacts, misfits
-from cascade.release.costs import whole_costs
 from cascade.release.ladder import Ladder
+from cascade.release.segments import before, handed_on, travelling
 
 logger = logging.getLogger(__name__)
 
-Result = Prediction | BadSample
-
-
 TELL_EVERY_S = 60.0
 """A model that fails is in the log so often at most. Each failure is counted."""
-
-
-class LoadedStage:
-    """One model, and how questions go in and predictions come out."""
-
-    def __init__(self, spec: StageSpec, model: Model) -> None:
-        self.spec = spec
-        self._model = model
-        self._one_at_a_time = threading.Lock()
-        self._told = False
-        self.readers = tuple(
-            InputReader(each, each.model_input or _only_input(spec.name, model)) for each in spec.inputs
-        )
-        self.costs = whole_costs(spec)
-        self._calibrate = calibrator(spec.calibration) if spec.calibration else None
-
-    def warm_up(self) -> None:
-        """Run it once on zeros, all the way to a prediction: a manifest that doesn't fit its model shows here, not at
-        the first question, which doesn't pay for first allocations either. `ModelRejected` if it fails."""
-        try:
-            _, outputs = self.run_once({reader.model_input: reader.zeros() for reader in self.readers})
-            check_carried(self.readers, outputs)
-        except (BadInput, UnreadableOutput) as error:
-            raise ModelRejected(f"stage {self.spec.name}: the model doesn't fit its manifest: {error}") from error
-        except Exception as error:  # an engine may raise anything, and the release is refused all the same
-            raise ModelRejected(f"stage {self.spec.name}: fails on zeros: {error}") from error
-
-    def predict(self, questions: Sequence[Question]) -> tuple[Result, ...]:
-        """One result per question, in order. What it raises is the failure of the whole batch."""
-        batch = stacked(self.readers, questions)
-        predictions = self._predict_all(batch.arrays, len(batch.kept))
-        if not batch.bad:
-            return tuple(predictions)
-        if not self._told:
-            self._told = True
-            reason = next(iter(batch.bad.values()))
-            logger.warning("stage %s: bad input: %s (told once, counted always)", self.spec.name, reason)
-        results: dict[int, Result] = {index: BadSample(reason) for index, reason in batch.bad.items()}
-        results.update(zip(batch.kept, predictions, strict=True))
-        return tuple(results[index] for index in range(len(questions)))
-
-    def _predict_all(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
-        limit = self.spec.max_batch
-        if samples <= limit:
-            return self._predict_batch(arrays, samples) if samples else ()
-        parts = range(0, samples, limit)
-        return [
-            result
-            for at in parts
-            for result in self._predict_batch(part_of(self.readers, arrays, at, limit), min(limit, samples - at))
-        ]
-
-    def _predict_batch(self, arrays: Mapping[str, Array], samples: int) -> Sequence[Result]:
-        """A batch that fails, fails whole: the hop tries its questions one by one."""
-        try:
-            return self._run(arrays, samples)
-        except BadInput as error:
-            if samples > 1:
-                raise
-            return [BadSample(str(error))]
-
-    def _run(self, arrays: Mapping[str, Array], samples: int) -> list[Prediction]:
-        with self._one_at_a_time:  # a watch looks on the loop's thread while batches run in the models' thread
-            outputs = self._model.run(arrays)
-        return self._read(arrays, outputs, samples)
-
-    def _read(self, arrays: Mapping[str, Array], outputs: Mapping[str, Array], samples: int) -> list[Prediction]:
-        cues = cues_of(arrays[self.readers[0].model_input], self.spec.cues) if self.spec.cues else None
-        return read_outputs(outputs, self.spec.output, len(self.spec.labels), samples, self._calibrate, cues)
-
-    def run_once(self, inputs: Mapping[str, Array]) -> tuple[Prediction, Mapping[str, Array]]:
-        """For a watch, which looks at one window after the other: the prediction, and all outputs."""
-        with self._one_at_a_time:
-            outputs = self._model.run(inputs)
-        return self._read(inputs, outputs, 1)[0], outputs
-
-    def close(self) -> None:
-        self._model.close()
 
 
 class StageRunner:
@@ -132,6 +50,7 @@ class StageRunner:
         first_loads: FirstLoads | None = None,
         meter: Meter | None = None,
         memory_bytes: int | None = None,
+        hidden_bytes: int = MAX_BYTES,
     ) -> None:
         """Without `first_loads` new models are loaded here at once: for tests and simulations with their own models."""
         self._settings = settings
@@ -139,6 +58,7 @@ class StageRunner:
         self._meter = meter or EstimateMeter()
         self._memory_bytes = memory_bytes
         self._installed: dict[tuple[str, str], dict[str, LoadedStage]] = {}
+        self.hidden = HiddenStore(hidden_bytes)
         self._publishing = threading.Lock()
         self._told: dict[str, tuple[float, int]] = {}
 
@@ -184,7 +104,26 @@ class StageRunner:
         looking = self._installed.get((task, release), {}).get(stage)
         if looking is None:
             return LookRan(Looked(None), why=f"no stage {stage} of {task} {release} is installed here")
+        if looking.before is not None:
+            return LookRan(Looked(None), why=f"stage {stage} goes on from {looking.before}, and can't look by itself")
         return look_with(looking, look, self._meter, costs or looking.costs)
+
+    def sendable(self, question: Question, stage: str) -> Question | None:
+        """The question with the hidden features of that stage in place of its input. None where they are gone, or hold
+        a number that is none."""
+        kept = self.hidden.newest(question.key, stage)
+        if kept is None:
+            return None
+        segment, rows = kept
+        try:
+            with np.errstate(all="ignore"):
+                return msgspec.structs.replace(question, payload=segment.packed(rows), hidden=segment.digest)
+        except BadInput:
+            return None
+
+    def free(self, key: Key) -> None:
+        """Nothing goes on from this question's hidden features."""
+        self.hidden.free(key)
 
     def _tell(self, stage: str, error: Exception) -> None:
         """In the log, but not for each question: a broken model would fill the disk with it."""
@@ -207,10 +146,19 @@ class StageRunner:
             for spec in bundle.manifest.stages:
                 stages[spec.name] = LoadedStage(spec, self._load(bundle, spec, settings))
                 stages[spec.name].warm_up()
+            self._join(bundle.manifest, stages)
         except CascadeError:
             _close(stages)
             raise
         return stages
+
+    def _join(self, manifest: BundleManifest, stages: Mapping[str, LoadedStage]) -> None:
+        """What is segments of one model: each behind the one whose hidden features it takes."""
+        for spec in manifest.stages:
+            parent, hands_on = before(spec), handed_on(spec, manifest.stages)
+            if parent or hands_on:
+                digest = travelling(stage_digest(spec, manifest))
+                stages[spec.name].join(stages.get(parent), hands_on, digest, self.hidden)
 
     def _check_fits(self, bundle: LoadedBundle) -> None:
         wanted = {stage.format for stage in bundle.manifest.stages}
@@ -237,14 +185,6 @@ class StageRunner:
             values = {each.model_input: each.value for each in spec.inputs if each.value is not None}
             self._first_loads.check(runs, files, settings, shapes, values)
         return runs.load(path, settings)
-
-
-def _only_input(stage: str, model: Model) -> str:
-    if len(model.inputs) != 1:
-        raise ModelRejected(
-            f"stage {stage}: inputs {[spec.name for spec in model.inputs]}, and the manifest names none"
-        )
-    return model.inputs[0].name
 
 
 def _close(stages: Mapping[str, LoadedStage]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from cascade.inference.audit import Audits
-from cascade.inference.effects import AskAbove, Effect
+from cascade.inference.effects import AskAbove, Effect, FreeHidden
 from cascade.inference.events import Durability
+from cascade.inference.hidden import NEED_INPUT, SENT, SENT_BOTH, Lacking
 from cascade.inference.replying import Replying
 from cascade.inference.uplink import Uplink
 from cascade.inference.waiting import Guess, Waiting, WaitingRoom
@@ -31,9 +32,13 @@ class Climbing:
         self.out = out
         self.timings: dict[str, Timing] = {}
         """By task, as its present ladder says."""
+        self.lacking = Lacking()
 
     def climb(self, waiting: Waiting, now: float) -> None:
         question = waiting.question
+        if waiting.hidden is not None and not waiting.hidden.sendable:
+            self.out.append(FreeHidden(waiting.key))
+            waiting.hidden = None
         timing = waiting.timing or self.timings.get(question.task, AS_USUAL)
         blocked = self.uplink.blocked(now)
         if not blocked and self._is_vain(waiting, timing, now):
@@ -83,7 +88,7 @@ class Climbing:
             audited = self.audits.question(key)
             waiting = self.room.get(key)
             if waiting is not None:
-                self.out.append(AskAbove(self._onward(waiting, now)))
+                self.out.append(AskAbove(self._onward(waiting, now), self._sendable(waiting, now)))
                 patience = now + self.uplink.settings.answer_within_s
                 self.uplink.give_up_at(key, min(patience, waiting.deadline) if waiting.deadline > now else patience)
             elif audited is not None:
@@ -91,6 +96,13 @@ class Climbing:
                 self.uplink.give_up_at(key, now + self.replying.settings.audit_within_s)
             else:
                 self.uplink.done(key)
+
+    def _sendable(self, waiting: Waiting, now: float) -> str:
+        """Of the hidden features that may go in place of the input: the stage."""
+        hidden, question = waiting.hidden, waiting.question
+        if hidden is None or self.lacking.holds(question.task, question.release, now):
+            return ""
+        return hidden.sendable
 
     def _onward(self, waiting: Waiting, now: float) -> Question:
         ms_left = (waiting.deadline - now) * 1000.0 - self.uplink.settings.reserve_ms
@@ -142,6 +154,9 @@ class Climbing:
             self.uplink.promised(waiting.key, now)
             return
         retry_ms = answer.retry_ms
+        if answer.outcome is Outcome.REFUSED and answer.reason == NEED_INPUT:
+            self._needs_input(waiting, answer, now)
+            return
         if answer.outcome is Outcome.REFUSED and retry_ms is not None:
             if answer.reason == "overloaded":
                 self.uplink.refused(waiting.key, now)
@@ -156,6 +171,26 @@ class Climbing:
             self.uplink.pause(waiting.key, now + self.uplink.settings.ask_again_s)
             return
         self.replying.end_without_above(waiting, f"above_{answer.reason}")
+
+    def _needs_input(self, waiting: Waiting, answer: Answer, now: float) -> None:
+        """It lacks what goes on from the hidden features that it was sent. Whoever has the input sends it."""
+        self.uplink.succeeded(waiting.key)
+        hidden, question = waiting.hidden, waiting.question
+        if answer.prediction is not None:
+            waiting.guess = Guess(answer.prediction, answer.label, answer.tier, answer.trail)
+        if hidden is not None and hidden.sent == SENT:
+            hidden.sendable, hidden.sent = "", SENT_BOTH
+            self.lacking.note(question.task, question.release, now)
+            self.out.append(FreeHidden(waiting.key))
+            self.uplink.want(waiting.key, question.priority, question.payload_bytes)
+        elif question.hidden:
+            self.replying.refuse(waiting, NEED_INPUT)
+        else:
+            self.replying.end_without_above(waiting, f"above_{NEED_INPUT}")
+
+    def link_up(self) -> None:
+        self.lacking.forget()
+        self.uplink.link_up()
 
     def unsendable(self, key: Key, reason: str) -> None:
         if key in self.audits:

@@ -27,6 +27,14 @@ class AskAbove(Wanted, frozen=True, gc=False):
     """Send a question to the hop above. Answered by `Sent`, later perhaps by `Answered`."""
 
     question: Question
+    hidden: str = ""
+    """The stage whose hidden features may go in place of the input. Where they are smaller, and do: `Packed`."""
+
+
+class FreeHidden(Wanted, frozen=True, gc=False):
+    """Nothing goes on from a question's hidden features any more. Nobody answers: what isn't there is free already."""
+
+    key: Key
 
 
 class Reply(Wanted, frozen=True, gc=False):
@@ -100,6 +108,6 @@ class RecordDistances(Wanted, frozen=True, gc=False):
 
 
 Effect: TypeAlias = (
-    RunStage | AskAbove | Reply | Keep | Remember | Park | RecordDecision | RecordUndecided | RecordAudit
+    RunStage | AskAbove | FreeHidden | Reply | Keep | Remember | Park | RecordDecision | RecordUndecided | RecordAudit
     | RecordStanding | RecordDistances
 )  # fmt: skip

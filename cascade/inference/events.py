@@ -107,6 +107,14 @@ class Received(Happened, frozen=True, gc=False):
     bytes: int
 
 
+class Packed(Happened, frozen=True, gc=False):
+    """Hidden features of a question go up in place of its input: they are smaller."""
+
+    key: Key
+    bytes: int
+    input_bytes: int
+
+
 class Unsendable(Happened, frozen=True, gc=False):
     """The link above will never take this question (too large for it, or refused for good)."""
 
@@ -143,6 +151,6 @@ class Ticked(Happened, frozen=True, gc=False):
 
 
 Event: TypeAlias = (
-    Asked | Kept | Remembered | Evicted | Predicted | RunFailed | Answered | Sent | Received | Unsendable
+    Asked | Kept | Remembered | Evicted | Predicted | RunFailed | Answered | Sent | Packed | Received | Unsendable
     | LinkUp | LinkLost | PeerFaulted | LadderInstalled | Ticked
 )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from textwrap import wrap
 
+from cascade.inference.hidden import SENT, SENT_BOTH
 from cascade.inference.reasons import in_words
 from cascade.messages import Answer, Detections, Energy, Estimate, Outcome, Step, Verdict, Word
 
@@ -233,8 +234,14 @@ def _cost_of(step: Step) -> str:
     if step.stage:
         parts.append(joules_in_words(step.joules, step.energy))
     if step.bytes_up:
-        parts.append(f"{step.bytes_up:,} bytes up")
+        parts.append(f"{step.bytes_up:,} bytes up{_sent(step)}")
     return f"It took {', '.join(parts)}."
+
+
+def _sent(step: Step) -> str:
+    """Where it was not the input alone."""
+    said = {SENT: " (hidden features)", SENT_BOTH: " (hidden features, then the input)"}
+    return said.get(step.sent, f" ({step.sent})" if step.sent else "")
 
 
 def _costs(trail: Sequence[Step]) -> str:

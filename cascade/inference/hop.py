@@ -7,7 +7,7 @@ from typing import Any
 
 from cascade.inference.audit import Audits, Dice
 from cascade.inference.climbing import Climbing
-from cascade.inference.effects import Effect
+from cascade.inference.effects import Effect, FreeHidden
 from cascade.inference.events import (
     Answered,
     Asked,
@@ -18,6 +18,7 @@ from cascade.inference.events import (
     LadderInstalled,
     LinkLost,
     LinkUp,
+    Packed,
     Predicted,
     Remembered,
     RunFailed,
@@ -25,6 +26,7 @@ from cascade.inference.events import (
     Ticked,
     Unsendable,
 )
+from cascade.inference.hidden import NEED_INPUT, SENT
 from cascade.inference.replying import HopSettings, Replying
 from cascade.inference.uplink import Uplink, UplinkSettings
 from cascade.inference.vigils import Vigils
@@ -43,6 +45,7 @@ class Hop:
         self._out: list[Effect] = []
         self.room = WaitingRoom(settings.max_open, settings.max_keep_ms)
         self.ladders = Ladders(settings.node, settings.tier, topmost=uplink is None, open_one=self.room.get)
+        self.ladders.left = lambda key: self._out.append(FreeHidden(key))
         self.audits = Audits(settings.audit_share, settings.max_audits, dice)
         self.uplink = Uplink(uplink, dice) if uplink is not None else None
         self._replying = Replying(settings, self.room, self.uplink, self.audits, self._out)
@@ -80,17 +83,20 @@ class Hop:
     def wakes_at(self) -> float | None:
         if self.ladders.ready:
             return self._now
-        times = [self.room.alarms.next_at, self.audits.next_at]
-        if self.uplink is not None:
-            times.append(self.uplink.wakes_at(self._now))
-        return min((time for time in times if time is not None), default=None)
+        soonest = self.room.alarms.next_at
+        others = (self.audits.next_at, self.uplink.wakes_at(self._now) if self.uplink is not None else None)
+        for at in others:
+            if at is not None and (soonest is None or at < soonest):
+                soonest = at
+        return soonest
 
     def _link_handlers(self, climbing: Climbing) -> dict[type, Callable[[Any], None]]:
         return {
             Answered: self._answered,
             Sent: self._sent,
             Unsendable: lambda event: climbing.unsendable(event.key, event.reason),
-            LinkUp: lambda event: climbing.uplink.link_up(),
+            LinkUp: lambda event: climbing.link_up(),
+            Packed: self._packed,
             LinkLost: lambda event: climbing.link_lost(),
         }
 
@@ -117,6 +123,8 @@ class Hop:
             replying.turn_away(question, event.back, "too_late")
         elif self.uplink is None and not self.ladders.knows(question.task):
             replying.turn_away(question, event.back, "unknown_task")
+        elif question.hidden and self.ladders.lacks(question):
+            replying.turn_away(question, event.back, NEED_INPUT)
         elif not replying.make_room(event, self._now):
             replying.turn_away(question, event.back, "overloaded", retry_ms=self.settings.retry_ms)
         else:
@@ -187,6 +195,11 @@ class Hop:
             waiting = self.room.get(key)
             if waiting is not None:
                 waiting.uplink_bytes += event.bytes // len(event.questions)
+
+    def _packed(self, event: Packed) -> None:
+        waiting = self.room.get(event.key)
+        if waiting is not None and waiting.hidden is not None:
+            waiting.hidden.sent = SENT
 
     def _ticked(self) -> None:
         if self._climbing is not None:

@@ -32,6 +32,7 @@ WORDS: Mapping[str, str] = {
     "overloaded": "too many questions were open, and it was worth no more than they",
     "draining": "the hop was being stopped, and takes nothing new",
     "too_late": "it had no time left when it arrived",
+    "need_input": "what goes on from its hidden features is not here: the input itself is needed",
     "unknown_task": "nothing here answers this task",
     "bad_input": "the input does not fit the model",
     "wrong_identity": "its sender may not ask in the name of this device",

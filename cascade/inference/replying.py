@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cascade.inference.audit import Audit, Audits
-from cascade.inference.effects import Effect, Keep, Park, RecordDecision, RecordUndecided, Remember, Reply
+from cascade.inference.effects import Effect, FreeHidden, Keep, Park, RecordDecision, RecordUndecided, Remember, Reply
 from cascade.inference.events import Asked, Durability, Evicted
 from cascade.inference.uplink import Uplink
 from cascade.inference.waiting import Waiting, WaitingRoom
@@ -177,6 +177,8 @@ class Replying:
 
     def _leave(self, waiting: Waiting) -> None:
         self.room.leave(waiting)
+        if waiting.hidden is not None:
+            self.out.append(FreeHidden(waiting.key))
         if self.uplink is not None:
             self.uplink.done(waiting.key)
 

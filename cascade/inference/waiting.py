@@ -9,6 +9,7 @@ import msgspec
 
 from cascade.inference.alarms import Alarms
 from cascade.inference.events import Asked, Durability
+from cascade.inference.hidden import Hidden
 from cascade.machine import Transitions
 from cascade.messages import (
     HIGHEST_PRIORITY,
@@ -82,6 +83,7 @@ class Waiting:
         "durability",
         "given",
         "guess",
+        "hidden",
         "holding",
         "keep_until",
         "kept",
@@ -116,6 +118,8 @@ class Waiting:
         self.steps: list[Step] = []
         self.decided = False
         self.uplink_bytes = 0
+        self.hidden: Hidden | None = None
+        """There, when the engine holds something for it."""
 
     @property
     def wants_corrections(self) -> bool:
@@ -149,7 +153,8 @@ class Waiting:
 
     def trail(self) -> tuple[Step, ...]:
         if self.uplink_bytes and self.steps:
-            self.steps[-1] = msgspec.structs.replace(self.steps[-1], bytes_up=self.uplink_bytes)
+            sent = self.hidden.sent if self.hidden is not None else ""
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], bytes_up=self.uplink_bytes, sent=sent)
         return tuple(self.steps)
 
 

@@ -12,6 +12,7 @@ from cascade.inference.careful import Vigil
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.gate import Gate, label_of
+from cascade.inference.hidden import Hidden
 from cascade.inference.waiting import Guess, Waiting
 from cascade.messages import Decision, Energy, Key, Prediction, Question, Step, Verdict
 from cascade.release.ladder import Ladder, LadderStage
@@ -20,12 +21,16 @@ from cascade.release.ladder import Ladder, LadderStage
 class Rung:
     """A stage of an installed ladder, with its gate and those who wait for it."""
 
-    def __init__(self, ladder: Ladder, stage: LadderStage, above: Rung | None) -> None:
+    def __init__(self, ladder: Ladder, stage: LadderStage, above: Rung | None, root: bytes = b"") -> None:
         self.task, self.release = ladder.task, ladder.release
         self.stage = stage
         self.gate = Gate(stage)
+        self.keeps = stage.sends or any(each.after == stage.name for each in ladder.stages)
+        """The engine holds hidden features of those who were run: for the next segment, or to be sent up."""
         self.queue = StageQueue(stage.max_batch)
         self.above = above
+        self.root = root
+        """The segment below whose hidden features it all goes back to; empty: the input."""
         self.vigil: Vigil | None = None
         """Of the first stage of a present ladder whose thresholds are guaranteed: who watches that."""
         self.takes_s = 0.0
@@ -63,12 +68,18 @@ class Ladders:
         self._last_run = 0
         self.spares: Callable[[], bool] = lambda: False
         """Whether so little is left of a budget that who would ask only to be careful shouldn't."""
+        self.left: Callable[[Key], None] = lambda key: None
+        """Told who had left when its hidden features came."""
 
     def install(self, ladder: Ladder) -> list[Rung]:
         """Make it the present one. Gates that can't be raise before anything has changed."""
         rungs: list[Rung] = []
+        next_of: dict[bytes, Rung] = {}
+        roots = _roots(ladder)
         for stage in reversed(ladder.stages):
-            rungs.insert(0, Rung(ladder, stage, rungs[0] if rungs else None))
+            root = roots[stage.name]
+            next_of[root] = Rung(ladder, stage, next_of.get(root), root)
+            rungs.insert(0, next_of[root])
         before = self._present.get(ladder.task)
         for task, release in list(self._rungs):
             if task == ladder.task and release not in (before, ladder.release):
@@ -90,9 +101,17 @@ class Ladders:
         rungs = self._rungs.get((question.task, question.release))
         if rungs is None:
             rungs = self._rungs.get((question.task, self._present.get(question.task, "")), [])
+        if question.hidden:
+            return next((rung for rung in rungs if rung.stage.continues == question.hidden), None)
         if question.stage:
-            return next((rung for rung in rungs if rung.stage.name == question.stage), rungs[0] if rungs else None)
+            return next((rung for rung in rungs if _is_entry(rung, question.stage)), rungs[0] if rungs else None)
         return rungs[0] if rungs else None
+
+    def lacks(self, question: Question) -> bool:
+        """It brings hidden features, and here are models of its task, but none that goes on from these."""
+        if not question.hidden or self.entry(question) is not None:
+            return False
+        return self.entry(msgspec.structs.replace(question, hidden=b"", stage="")) is not None
 
     def enqueue(self, waiting: Waiting, rung: Rung, *, alone: bool = False) -> None:
         if alone:
@@ -105,9 +124,10 @@ class Ladders:
 
     @property
     def ready(self) -> bool:
-        if not self._busy:
-            return False
-        return any(rung.queue.ready for rung in self._busy)
+        for rung in self._busy:  # noqa: SIM110 - asked after each event, and a generator is dear
+            if rung.queue.ready:
+                return True
+        return False
 
     def runs(self, now: float) -> Iterator[RunStage]:
         """A batch for each stage that has none under way. Who has left meanwhile is left out."""
@@ -136,7 +156,11 @@ class Ladders:
         for key, result in zip(keys, event.results, strict=True):
             waiting = self._open_one(key)
             if waiting is None:
+                if rung.keeps:
+                    self.left(key)
                 continue
+            if rung.keeps:
+                _note_hidden(waiting, rung.stage)
             if isinstance(result, BadSample):
                 yield Weighing(waiting, rung, None)
                 continue
@@ -199,3 +223,23 @@ class Ladders:
         rung.queue.running = None
         rung.ran(now - began_at)
         return rung, keys
+
+
+def _is_entry(rung: Rung, stage: str) -> bool:
+    """For who brings the input."""
+    return rung.stage.name == stage and not rung.root
+
+
+def _roots(ladder: Ladder) -> dict[str, bytes]:
+    """What each stage goes back to: hidden features from below by their digest, or the input."""
+    roots: dict[str, bytes] = {}
+    for stage in ladder.stages:
+        roots[stage.name] = stage.continues or roots.get(stage.after, b"")
+    return roots
+
+
+def _note_hidden(waiting: Waiting, stage: LadderStage) -> None:
+    if waiting.hidden is None:
+        waiting.hidden = Hidden()
+    if stage.sends:
+        waiting.hidden.sendable = stage.name

@@ -19,6 +19,7 @@ from cascade.inference.events import (
     Kept,
     LinkLost,
     LinkUp,
+    Packed,
     Predicted,
     RunFailed,
     Sent,
@@ -198,6 +199,9 @@ def _answered(event: Answered) -> str:
 _EVENT_WORDS: Mapping[type, Callable[[Any], str]] = {
     Answered: _answered,
     Sent: lambda event: f"went up in a message of {event.bytes:,} bytes{_beside(len(event.questions))}",
+    Packed: lambda event: (
+        f"its hidden features go up: {event.bytes:,} bytes in place of the {event.input_bytes:,} of the input"
+    ),
     Kept: lambda event: "is on disk" if event.durable else "could not be written to disk, and goes on in memory",
     Unsendable: lambda event: f"can't be sent up, because {in_words(event.reason)}",
     Evicted: lambda event: f"was given up by the spool, because {in_words(event.reason)}",

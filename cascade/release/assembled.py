@@ -5,6 +5,7 @@ from __future__ import annotations
 from cascade.errors import BundleRejected
 from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier
 from cascade.release.ladder import Ladder, LadderStage, Timing
+from cascade.release.segments import before, continues
 
 SHORT_DIGEST = 12
 """Characters of a digest that stand for it in trails and names: enough to tell apart all that a fleet ever runs."""
@@ -50,6 +51,9 @@ def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> 
             max_batch=stage.max_batch,
             cues=stage.cues,
             reference=references.get(stage.name),
+            after=before(stage),
+            continues=continues(stage),
+            sends=bool(stage.sends),
         )
         for stage in bundle.stages
     )

@@ -24,6 +24,8 @@ from cascade.release.preprocessing import Reshape as Reshape
 from cascade.release.preprocessing import Transpose as Transpose
 from cascade.release.promise import Promise, promise_mistakes
 from cascade.release.reference import Reference, reference_mistakes
+from cascade.release.segments import SentSpec as SentSpec
+from cascade.release.segments import before, segment_mistakes
 from cascade.release.words import TIERS as TIERS
 from cascade.release.words import Count as Count
 from cascade.release.words import Described as Described
@@ -65,10 +67,17 @@ class InputSpec(Described, frozen=True):
     batch_axis: Count = 0
     """Which axis of the model's input is the batch. Recurrent states often have it second."""
 
+    segment: str = ""
+    """Not in the question: output `tensor` of this earlier stage of the bundle, for the same sample. A segment of a
+    model goes on from there, and nothing is computed twice."""
+    continues: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """In the question in place of the input: hidden features that a segment of the tier below sent. Its
+    `stage_digest`."""
+
     @property
     def asked(self) -> bool:
         """It is read from the question."""
-        return self.value is None and not self.carried
+        return self.value is None and not self.carried and not self.segment
 
     @property
     def fed_shape(self) -> tuple[int, ...]:
@@ -133,6 +142,8 @@ class StageSpec(Described, frozen=True):
     """Of class scores. Fitted on this stage and no other: `stage_digest` says which."""
     cues: tuple[Literal["mean", "deviation", "largest", "roughness"], ...] = ()
     """Cheap numbers of the input that a learned gate looks at: `cascade.inference.cues`."""
+    sends: tuple[SentSpec, ...] = ()
+    """Of a segment: the hidden features that may go up in place of the input, where they are smaller."""
 
 
 class Requirements(Described, frozen=True):
@@ -208,6 +219,8 @@ def read_bundle_manifest(raw: bytes, where: str) -> BundleManifest:
     names = [stage.name for stage in manifest.stages]
     if len(set(names)) != len(names):
         raise BundleRejected(f"{where}: two stages have one name")
+    for mistake in segment_mistakes(manifest.stages):
+        raise BundleRejected(f"{where}: {mistake}")
     for stage in manifest.stages:
         if stage.file not in manifest.files:
             raise BundleRejected(f"{where}: stage {stage.name} wants {stage.file!r}, which is not among the files")
@@ -238,11 +251,15 @@ def read_release_manifest(raw: bytes, where: str) -> ReleaseManifest:
 
 
 def stage_digest(stage: StageSpec, manifest: BundleManifest) -> str:
-    """Of all that shapes a stage's scores: its model, whatever files lie beside it, preprocessing, output and labels.
-    Files of other stages are not its own; one that no stage names may hold its weights."""
+    """Of all that shapes a stage's scores: its model, whatever files lie beside it, preprocessing, output and labels,
+    and those of the segments before it. Files of other stages are not its own; one that no stage names may hold its
+    weights."""
     others = {each.file for each in manifest.stages if each.file != stage.file}
     files = [(path, entry.sha256) for path, entry in sorted(manifest.files.items()) if path not in others]
-    parts = (stage.format, stage.file, files, stage.inputs, stage.output, stage.labels)
+    parts: tuple[object, ...] = (stage.format, stage.file, files, stage.inputs, stage.output, stage.labels)
+    earlier = [stage_digest(each, manifest) for each in manifest.stages if each.name == before(stage)]
+    if earlier or stage.sends:
+        parts += (earlier, stage.sends)
     return sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
@@ -258,7 +275,7 @@ def _check_stage(stage: StageSpec, where: str) -> None:
     if len(set(fed)) != len(fed):
         mistakes.append("two inputs feed one input of the model; of several, each names its own as `model_input`")
     mistakes += [mistake for spec in stage.inputs for mistake in _input_mistakes(spec)]
-    if not any(spec.asked for spec in stage.inputs):
+    if not any(spec.asked or spec.segment for spec in stage.inputs):
         mistakes.append("none of its inputs is in the question")
     if stage.output.activation not in _ACTIVATIONS[stage.output.kind]:
         mistakes.append(f"no {stage.output.activation} makes an output of kind {stage.output.kind}")
@@ -267,7 +284,7 @@ def _check_stage(stage: StageSpec, where: str) -> None:
 
 
 def _input_mistakes(spec: InputSpec) -> list[str]:
-    if not spec.asked and (spec.features or (spec.carried and spec.value is not None)):
+    if not (spec.asked or spec.segment) and (spec.features or (spec.carried and spec.value is not None)):
         return [f"input {spec.tensor}: a value or a carried state is taken as it is, and is only one of both"]
     if spec.value is not None and not isfinite(spec.value):
         return [f"input {spec.tensor}: a value of {spec.value}"]

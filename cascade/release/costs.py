@@ -41,6 +41,16 @@ def whole_costs(stage: StageSpec) -> Costs:
     )
 
 
+def with_share_of(costs: Costs, others: Costs, share: float) -> Costs:
+    """Of one sample, where for a share of the samples other work is done as well. Both are whole."""
+    return replace(
+        costs,
+        multiply_adds=costs.multiply_adds + round(share * others.multiply_adds),
+        bytes_moved=costs.bytes_moved + round(share * others.bytes_moved),
+        preparing_multiply_adds=costs.preparing_multiply_adds + round(share * others.preparing_multiply_adds),
+    )
+
+
 def input_bytes(stage: StageSpec) -> int:
     """Of one sample, as it is asked about and as it travels before it is compressed."""
     return sum(math.prod(spec.shape) * DTYPES[spec.dtype] for spec in stage.inputs if spec.asked)

@@ -76,6 +76,12 @@ class LadderStage(Word, frozen=True, gc=False, kw_only=True):
     """Names of the cheap numbers of its inputs that its predictions carry."""
     reference: Reference | None = None
     """How its numbers were distributed where the thresholds were found."""
+    after: str = ""
+    """The stage of the same model whose hidden features it takes: it is the next segment."""
+    continues: bytes = b""
+    """The segment below whose hidden features it takes: only questions that bring these enter here."""
+    sends: bool = False
+    """Its hidden features may go up in place of the input, where they are smaller."""
 
 
 class Ladder(Word, frozen=True, gc=False, kw_only=True):

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from cascade.errors import PeerError
 from cascade.messages import (
     DTYPES,
+    HIDDEN_DIGEST_BYTES,
     HIGHEST_PRIORITY,
     LOWEST_PRIORITY,
     Answer,
@@ -41,7 +42,7 @@ def write_question(question: Question) -> bytes:
     parts = [
         _written_again_and_again(
             question.device, question.stream, question.task, question.release, question.stage, question.priority,
-            question.audit,
+            question.audit, question.hidden,
         ),
         pb.Question(
             id=question.id,
@@ -62,11 +63,12 @@ def write_question(question: Question) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _written_again_and_again(
-    device: str, stream: str, task: str, release: str, stage: str, priority: int, audit: bool
+    device: str, stream: str, task: str, release: str, stage: str, priority: int, audit: bool, hidden: bytes
 ) -> bytes:
     return pb.Question(
-        device=device, stream=stream, task=task, release=release, stage=stage, priority=priority, audit=audit
-    ).SerializeToString()
+        device=device, stream=stream, task=task, release=release, stage=stage, priority=priority, audit=audit,
+        hidden=hidden,
+    ).SerializeToString()  # fmt: skip
 
 
 @lru_cache(maxsize=1024)
@@ -124,6 +126,8 @@ def _checked(read: pb.Question, limits: Limits) -> Question:
         raise PeerError("number", f"priority: {priority}")
     if len(digest) > limits.max_digest_bytes:
         raise PeerError("size", f"digest: {len(digest)} bytes")
+    if len(read.hidden) not in (0, HIDDEN_DIGEST_BYTES):
+        raise PeerError("size", f"hidden: {len(read.hidden)} bytes")
     return Question(
         id=check_given("id", read.id, limits.max_text),
         device=device,
@@ -139,6 +143,7 @@ def _checked(read: pb.Question, limits: Limits) -> Question:
         age_ms=age_ms,
         keep_ms=keep_ms,
         audit=read.audit,
+        hidden=read.hidden,
     )
 
 

@@ -77,6 +77,7 @@ EVERY_EVENT: list[Event] = [
     happened.RunFailed(3, "out_of_memory"),
     happened.Answered(ANSWER),
     Sent("above", 1234, (KEY, KEY)),
+    happened.Packed(KEY, 120, 500),
     happened.Received("below", 99),
     happened.Unsendable(KEY, "too_large"),
     happened.LinkUp(),

@@ -52,7 +52,7 @@ questions = st.builds(
     Question,
     id=given_names, device=devices, stream=names, sequence=counts, task=given_names, release=names, payload=payloads,
     ms_left=amounts, digest=st.binary(max_size=64), stage=names, priority=st.integers(0, 9), age_ms=amounts,
-    keep_ms=amounts, audit=st.booleans(),
+    keep_ms=amounts, audit=st.booleans(), hidden=st.just(b"") | st.binary(min_size=16, max_size=16),
 )  # fmt: skip
 
 predictions = st.one_of(
@@ -74,6 +74,7 @@ steps = st.builds(
     Step,
     node=names, tier=names, stage=names, model=names, verdict=st.sampled_from(Verdict), reason=texts,
     confidence=figures, threshold=figures, ms=amounts, joules=amounts, energy=st.sampled_from(Energy), bytes_up=counts,
+    sent=texts,
 )  # fmt: skip
 answers = st.builds(
     Answer,

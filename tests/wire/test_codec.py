@@ -302,3 +302,8 @@ def test_a_threshold_that_nothing_reaches_travels(an_answer: MakeAnswer) -> None
     answer = an_answer(trail=(Step(node="n", tier="fog", stage="", model="", verdict=step.verdict, reason="",
                                    threshold=math.inf, confidence=0.0),))  # fmt: skip
     assert decode_answers(encode_answers([answer])) == [answer]
+
+
+@pytest.mark.parametrize("length", [1, 15, 17, 64])
+def test_a_segment_is_named_by_sixteen_bytes_or_not_at_all(length: int, a_question: MakeQuestion) -> None:
+    assert kind_of(lambda: decode_questions(encode_questions([a_question(hidden=b"h" * length)]))) == "size"

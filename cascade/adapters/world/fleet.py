@@ -10,7 +10,7 @@ import msgspec
 
 from cascade.adapters.world.clock import WorldClock
 from cascade.adapters.world.link import SimulatedLink, Weather
-from cascade.adapters.world.node import Engine, SimulatedNode, Takes, as_it_says
+from cascade.adapters.world.node import Engine, HiddenEngine, SimulatedNode, Takes, as_it_says
 from cascade.inference.effects import Reply
 from cascade.inference.events import Asked, Durability
 from cascade.inference.replying import HopSettings
@@ -100,6 +100,7 @@ class Fleet:
         topmost: Tier = "cloud",
         takes_s: Takes = as_it_says,
         prepare: Callable[[Question], Question] | None = None,
+        hidden: HiddenEngine | None = None,
     ) -> None:
         self.clock = WorldClock()
         self.topmost = topmost
@@ -114,6 +115,7 @@ class Fleet:
             ladders.get("cloud", ()),
             engine,
             takes_s=takes_s,
+            hidden=hidden,
         )
         self.cloud_link = SimulatedLink(self.clock, weather_above, Random(self._chance.random()), "gateway")
         self.gateway = SimulatedNode(
@@ -124,6 +126,7 @@ class Fleet:
             engine,
             above=self.cloud_link if topmost == "cloud" else None,
             takes_s=takes_s,
+            hidden=hidden,
         )
         self.links: list[SimulatedLink] = []
         self.devices: list[SimulatedNode] = []
@@ -140,6 +143,7 @@ class Fleet:
                 above=None if alone else link,
                 takes_s=takes_s,
                 prepare=prepare,
+                hidden=hidden,
             )
             self.devices.append(device)
             self.links.append(link)

@@ -84,6 +84,7 @@ class InMemoryCascade:
             topmost=topmost,
             takes_s=self._models.takes_s,
             prepare=_compressed,
+            hidden=self._models,
         )
         self._links = _links(self._fleet)
         self._questions = 0

@@ -14,6 +14,7 @@ from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BundleRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import Predicted, RunFailed
+from cascade.messages import Key, Question
 from cascade.release.bundle import TIERS, Tier
 from cascade.release.ladder import Ladder
 
@@ -60,6 +61,12 @@ class ReleaseModels:
     def takes_s(self, tier: str, outcome: Predicted) -> float:
         """How much of the world's time a call takes."""
         return self._model_ms.get(tier, 0.0) / 1000.0
+
+    def sendable(self, tier: str, question: Question, stage: str) -> Question | None:
+        return self._runners[tier].sendable(question, stage)
+
+    def free(self, tier: str, key: Key) -> None:
+        self._runners[tier].free(key)
 
     def close(self) -> None:
         for runner in self._runners.values():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from cascade.adapters.going_up import smaller
 from cascade.adapters.world.clock import WorldClock
 from cascade.adapters.world.link import SimulatedLink
-from cascade.inference.effects import AskAbove, Effect, Keep, Park, Remember, Reply, RunStage
+from cascade.inference.effects import AskAbove, Effect, FreeHidden, Keep, Park, Remember, Reply, RunStage
 from cascade.inference.events import (
     Asked,
     Durability,
@@ -31,6 +32,16 @@ from cascade.tally import Tally
 
 Engine = Callable[[str, RunStage], Predicted | RunFailed]
 """What the models of a tier say to a batch, and how long they take: `(tier, what to run) -> outcome`."""
+
+
+class HiddenEngine(Protocol):
+    """An engine that keeps hidden features: `ReleaseModels`."""
+
+    def sendable(self, tier: str, question: Question, stage: str) -> Question | None: ...
+
+    def free(self, tier: str, key: Key) -> None: ...
+
+
 Takes = Callable[[str, Predicted], float]
 """How many seconds of the world's time that was: `(tier, outcome) -> seconds`."""
 
@@ -78,8 +89,10 @@ class SimulatedNode:
         spool_write_s: float = 0.002,
         takes_s: Takes = as_it_says,
         prepare: Callable[[Question], Question] | None = None,
+        hidden: HiddenEngine | None = None,
     ) -> None:
-        """`prepare` is what is done to a question before it goes up, as compressing it."""
+        """`prepare` is what is done to a question before it goes up, as compressing it. `hidden` keeps the hidden
+        features of models in segments."""
         self.clock, self.settings, self.ladders = clock, settings, ladders
         self.above = above
         self.spool = Spool(spool_write_s)
@@ -87,6 +100,7 @@ class SimulatedNode:
         self.tally = Tally(settings.tier)
         self.on_event: Callable[[Event, list[Effect], float], None] = lambda event, effects, now: None
         self._uplink, self._engine, self._takes_s, self._prepare = uplink, engine, takes_s, prepare
+        self._hidden = hidden
         self._inbox: deque[Event] = deque()
         self._handling = False
         self._wakes_at: float | None = None
@@ -130,11 +144,20 @@ class SimulatedNode:
         effects = self.hop.handle(event, self.clock.now)
         self.tally.observe(event, effects, self.clock.now)
         self.on_event(event, effects, self.clock.now)
-        asks = [effect.question for effect in effects if isinstance(effect, AskAbove)]
+        asks = [self._going_up(effect) for effect in effects if isinstance(effect, AskAbove)]
         if asks and self.above is not None:
-            self.above.ask(asks if self._prepare is None else [self._prepare(question) for question in asks])
+            self.above.ask(asks)
         for effect in effects:
             self._perform(effect)
+
+    def _going_up(self, wanted: AskAbove) -> Question:
+        hidden, tier = self._hidden, self.settings.tier
+        question, packed = smaller(
+            wanted, self._prepare, lambda asked, stage: hidden.sendable(tier, asked, stage) if hidden else None
+        )
+        if packed is not None:
+            self.post(packed)
+        return question
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -153,6 +176,8 @@ class SimulatedNode:
                 self._later(self.spool.write_s, lambda: self._remembered(effect))
             case Park():
                 self.spool.parked.add(effect.key)
+            case FreeHidden() if self._hidden is not None:
+                self._hidden.free(self.settings.tier, effect.key)
             case _:
                 return
 

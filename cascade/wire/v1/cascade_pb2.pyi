@@ -57,7 +57,7 @@ class Tensor(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ..., encoding: _Optional[str] = ...) -> None: ...
 
 class Question(_message.Message):
-    __slots__ = ("id", "device", "stream", "sequence", "task", "release", "payload", "ms_left", "digest", "stage", "priority", "age_ms", "keep_ms", "audit")
+    __slots__ = ("id", "device", "stream", "sequence", "task", "release", "payload", "ms_left", "digest", "stage", "priority", "age_ms", "keep_ms", "audit", "hidden")
     ID_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Question(_message.Message):
     AGE_MS_FIELD_NUMBER: _ClassVar[int]
     KEEP_MS_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
     id: str
     device: str
     stream: str
@@ -86,7 +87,8 @@ class Question(_message.Message):
     age_ms: float
     keep_ms: float
     audit: bool
-    def __init__(self, id: _Optional[str] = ..., device: _Optional[str] = ..., stream: _Optional[str] = ..., sequence: _Optional[int] = ..., task: _Optional[str] = ..., release: _Optional[str] = ..., payload: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., ms_left: _Optional[float] = ..., digest: _Optional[bytes] = ..., stage: _Optional[str] = ..., priority: _Optional[int] = ..., age_ms: _Optional[float] = ..., keep_ms: _Optional[float] = ..., audit: bool = ...) -> None: ...
+    hidden: bytes
+    def __init__(self, id: _Optional[str] = ..., device: _Optional[str] = ..., stream: _Optional[str] = ..., sequence: _Optional[int] = ..., task: _Optional[str] = ..., release: _Optional[str] = ..., payload: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., ms_left: _Optional[float] = ..., digest: _Optional[bytes] = ..., stage: _Optional[str] = ..., priority: _Optional[int] = ..., age_ms: _Optional[float] = ..., keep_ms: _Optional[float] = ..., audit: bool = ..., hidden: _Optional[bytes] = ...) -> None: ...
 
 class ClassScores(_message.Message):
     __slots__ = ("scores",)
@@ -129,7 +131,7 @@ class Detections(_message.Message):
     def __init__(self, found: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., nothing: _Optional[float] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("node", "tier", "stage", "model", "verdict", "reason", "confidence", "threshold", "ms", "joules", "energy", "bytes_up")
+    __slots__ = ("node", "tier", "stage", "model", "verdict", "reason", "confidence", "threshold", "ms", "joules", "energy", "bytes_up", "sent")
     NODE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +144,7 @@ class Step(_message.Message):
     JOULES_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     BYTES_UP_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
     node: str
     tier: str
     stage: str
@@ -154,7 +157,8 @@ class Step(_message.Message):
     joules: float
     energy: Energy
     bytes_up: int
-    def __init__(self, node: _Optional[str] = ..., tier: _Optional[str] = ..., stage: _Optional[str] = ..., model: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., ms: _Optional[float] = ..., joules: _Optional[float] = ..., energy: _Optional[_Union[Energy, str]] = ..., bytes_up: _Optional[int] = ...) -> None: ...
+    sent: str
+    def __init__(self, node: _Optional[str] = ..., tier: _Optional[str] = ..., stage: _Optional[str] = ..., model: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., ms: _Optional[float] = ..., joules: _Optional[float] = ..., energy: _Optional[_Union[Energy, str]] = ..., bytes_up: _Optional[int] = ..., sent: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("id", "device", "digest", "stream", "sequence", "task", "release", "outcome", "reason", "classes", "estimate", "anomaly", "detections", "label", "tier", "provisional", "correction", "handed_over_before", "retry_ms", "trail")
