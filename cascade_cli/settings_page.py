@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, Any] = {
     "port": 8883, "ca_file": "certs/ca.pem", "cert_file": "certs/this.pem", "key_file": "certs/this.key",
     "password_file": "password", "seed_file": "audit.seed", "path": "samples.npz", "argv": ["my-camera", "--raw"],
     "wake_task": "something-there", "wakes": "another-stream", "host": "broker.example", "name": "name",
+    "worth_asking": 0.05, "provisional_at": 0.4,
 }  # fmt: skip
 """For keys that have no default."""
 

@@ -19,7 +19,7 @@ from cascade.inference.effects import Effect, Keep, Park, Reply
 from cascade.inference.events import Asked, Durability, Event, Kept, LadderInstalled, LinkUp
 from cascade.inference.hop import Hop
 from cascade.messages import Answer, Payload, Question, payload_digest
-from cascade.release.ladder import Ladder
+from cascade.release.ladder import Ladder, StreamTiming
 from cascade.wire.content import compressed
 from edge_agent.printing import Printer
 from edge_agent.settings import StreamTable
@@ -46,6 +46,9 @@ class Stream:
         """Samples that became no question."""
         if table.encoding != "none":
             compressed((), table.encoding)  # what is not installed is told now, not at the first question
+        self.timing: StreamTiming | None = None
+        if table.worth_asking is not None or table.provisional_at is not None:
+            self.timing = StreamTiming(worth_asking=table.worth_asking, provisional_at=table.provisional_at)
         self._allowed = Budget(Allowance(table.max_per_s, max(1.0, table.max_per_s)))
 
     def has_room(self, now: float) -> bool:
@@ -149,7 +152,7 @@ class InferenceLoop:
             self._accepting[question.id] = accepted
             if durability is not Durability.SYNCED:
                 self._accept(question.id, True)
-        self.shell.post(Asked(question, back, durability))
+        self.shell.post(Asked(question, back, durability, timing=self.streams[stream].timing))
         return question.id
 
     def question(
@@ -188,10 +191,11 @@ class InferenceLoop:
         others under way it waits for the turn that it shares with them: batches cost less than haste gains."""
         drive = self.shell.drive
         durability = self._durability(question)
+        timing = self.streams[question.stream].timing
         if drive.quiet and len(self.shell.hop.room) == 0 and self._is_only(asker):
-            drive.handle_in_line(Asked(question, back, durability, alone=True))
+            drive.handle_in_line(Asked(question, back, durability, alone=True, timing=timing))
         else:
-            drive.post(Asked(question, back, durability))
+            drive.post(Asked(question, back, durability, timing=timing))
 
     def _is_only(self, asker: object) -> bool:
         """Whether nobody else has asked since the loop's last turn."""

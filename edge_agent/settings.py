@@ -93,6 +93,10 @@ class StreamTable(Table, frozen=True, kw_only=True):
     """What is worth most is asked first and given up last."""
     keep_asking_s: Annotated[float, Meta(ge=0, le=MOST_KEEP_S)] = 0.0
     """For how long after the deadline a better answer from above is still wanted, as a correction."""
+    worth_asking: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    """Ask above only where an answer by the deadline has at least this chance. Absent: as the release says."""
+    provisional_at: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Share of the deadline at which the best guess is given, to be corrected. Absent: as the release says."""
     encoding: Literal["none", "zlib", "zstd"] = "zlib"
     """How payloads are compressed on their way up."""
     max_per_s: Amount = 0.0

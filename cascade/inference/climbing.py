@@ -39,7 +39,9 @@ class Climbing:
         if waiting.hidden is not None and not waiting.hidden.sendable:
             self.out.append(FreeHidden(waiting.key))
             waiting.hidden = None
-        timing = waiting.timing or self.timings.get(question.task, AS_USUAL)
+        timing = self.timings.get(question.task, AS_USUAL)
+        if waiting.timing is not None:
+            timing = waiting.timing.over(timing)
         blocked = self.uplink.blocked(now)
         if not blocked and self._is_vain(waiting, timing, now):
             self._note(waiting, "no_time")

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from cascade.messages import Answer, Energy, Key, Prediction, Question
-from cascade.release.ladder import Ladder, Timing
+from cascade.release.ladder import Ladder, StreamTiming
 
 
 class Happened(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -38,7 +38,7 @@ class Asked(Happened, frozen=True, gc=False):
     """The final answer that was given to the same question before."""
     alone: bool = False
     """Nothing else waits to be handled: its stage may run at once, with no others to share a batch with."""
-    timing: Timing | None = None
+    timing: StreamTiming | None = None
     """What its stream says of its time, in place of what the ladder says."""
 
 

@@ -61,6 +61,19 @@ class Timing(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True, forb
     as a correction. 1: at the deadline, and to those alone who want corrections."""
 
 
+class StreamTiming(Word, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What a stream wants otherwise than the ladder. None: as the ladder says."""
+
+    worth_asking: float | None = None
+    provisional_at: float | None = None
+
+    def over(self, ladder: Timing) -> Timing:
+        return Timing(
+            worth_asking=ladder.worth_asking if self.worth_asking is None else self.worth_asking,
+            provisional_at=ladder.provisional_at if self.provisional_at is None else self.provisional_at,
+        )
+
+
 class LadderStage(Word, frozen=True, gc=False, kw_only=True):
     """A model (or a segment of one) behind a gate."""
 

@@ -84,11 +84,14 @@ class Cascade:
         )
         await self.cloud.open([release.ladder])
 
-    def settings(self) -> EdgeSettings:
+    def settings(self, stream: dict[str, Any] | None = None) -> EdgeSettings:
         document = {
             "device": {"name": "barn.cam1", "state_dir": str(self.folder / "state")},
             "tasks": [{"name": "task", "release": str(self.release)}],
-            "streams": [{"name": "cam", "task": "task", "durability": "memory", "sensor": IDLE, "deadline_ms": 5000}],
+            "streams": [
+                {"name": "cam", "task": "task", "durability": "memory", "sensor": IDLE, "deadline_ms": 5000}
+                | (stream or {})
+            ],
             "journal": {"path": str(self.folder / "journal")},
         }
         return settings_from(document, EdgeSettings, "edge.toml", self.folder)
@@ -199,3 +202,23 @@ def test_programs_without_asyncio_give_labels_too(tmp_path):
         answer = agent.ask(scripted_sample(SURE, SURE, SURE))
         assert agent.feedback(answer.id, "yes") is True
         assert agent.health().tasks["task"].standing == "unguarded"  # it is alone: nobody to ask more often
+
+
+async def test_a_stream_may_want_its_guess_early(cascade, tmp_path):
+    settings = cascade.settings({"provisional_at": 0.01, "deadline_ms": 2000})
+    async with EdgeAgent.from_settings(settings, above=cascade.wide.above("barn.cam1")) as agent:
+        heard: list[Answer] = []
+        agent.listen(heard.append)
+        await linked(agent)
+        held = cascade.cloud.shell._perform
+        asks: list[Any] = []
+        cascade.cloud.shell.drive._perform = asks.append
+        first = await agent.ask(scripted_sample((0.4, 0.6), SURE, SURE))
+        cascade.cloud.shell.drive._perform = held
+        for effects in asks:
+            held(effects)
+        async with asyncio.timeout(5):
+            while len(heard) < 2:  # noqa: ASYNC110 - the listener has nobody to tell
+                await asyncio.sleep(0.001)
+    assert (first.reason, first.provisional) == ("hedged", True)
+    assert (heard[-1].tier, heard[-1].correction) == ("cloud", True)

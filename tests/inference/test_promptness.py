@@ -11,7 +11,7 @@ from cascade.inference.events import Answered, Asked, LadderInstalled
 from cascade.inference.promptness import Promptness
 from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Verdict
-from cascade.release.ladder import Ladder, Timing
+from cascade.release.ladder import Ladder, StreamTiming, Timing
 
 WORTH, AS_USUAL = 0.05, Timing()
 PATIENT = UplinkSettings(answer_within_s=5.0, failures_to_open=1000)
@@ -114,7 +114,7 @@ def slow(bench, make_stage, class_scores):
             self.bench.happen(LadderInstalled(ladder))
             self.asked = 0
 
-        def ask(self, ms_left: float, timing: Timing | None = None, **more) -> list:
+        def ask(self, ms_left: float, timing: StreamTiming | None = None, **more) -> list:
             self.asked += 1
             question = self.bench.question(f"q{self.asked}", ms_left=ms_left, **more)
             self.bench.happen(Asked(question, "app", timing=timing))
@@ -214,7 +214,7 @@ def test_a_hedge_of_who_wants_corrections_goes_on_after_the_deadline(slow, the_o
 
 def test_a_stream_has_the_last_word_on_its_time(slow, the_only):
     hop = slow(Timing(provisional_at=0.4))
-    hop.ask(1000.0, timing=AS_USUAL)
+    hop.ask(1000.0, timing=StreamTiming(provisional_at=1.0))
     assert not any(isinstance(effect, Reply) for effect in hop.bench.tick(0.5))
     assert the_only(hop.bench.tick(0.5), Reply).answer.reason == "deadline"
 
@@ -225,3 +225,9 @@ def test_a_hedge_without_a_guess_waits_for_its_deadline(slow, the_only, bench):
     hop.ask(ms_left=1000.0)
     assert not any(isinstance(effect, Reply) for effect in hop.tick(0.5))
     assert the_only(hop.tick(0.5), Reply).answer.reason == "deadline"
+
+
+def test_what_a_stream_does_not_say_the_ladder_says():
+    ladder = Timing(worth_asking=0.2, provisional_at=0.3)
+    assert StreamTiming(worth_asking=0.0).over(ladder) == Timing(worth_asking=0.0, provisional_at=0.3)
+    assert StreamTiming().over(ladder) == ladder
