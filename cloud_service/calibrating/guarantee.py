@@ -172,7 +172,9 @@ class _Walk:
     ) -> str:
         """What would help: more samples, and how many, or other models."""
         tried = [(climb(recordings, stages, step)) for step in order]
-        answering = [scored for scored in tried if _answers_below(scored)] or tried
+        answering = [scored for scored in tried if _answers_below(scored)]
+        if not answering:
+            return "whatever the thresholds, nothing is answered below the top: what is said there can't be read"
         judged = [self._counted(losses, scored) for scored in answering]
         wanted = [needed(each, self._error, recordings.samples) for each in judged]
         few = min((count for count in wanted if count is not None), default=None)

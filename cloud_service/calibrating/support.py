@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cascade.inference.recordings import Recordings
+from cascade.inference.recordings import Recordings, readable_scores
 from cloud_service.calibrating.targets import Counted, Target, p_of_counts
 
+MOST_MUTE = 0.05
+"""Share of samples of which the top may say nothing: it is what is compared with."""
 _MOST = 100_000_000
 """Samples beyond which nobody will go and record more."""
 _MOST_REPEATED = 1_000_000
@@ -19,9 +21,20 @@ def unsupported(recordings: Recordings, targets: Sequence[Target], without: Sequ
     mistakes = []
     if any(target.kind in ("worse", "wrong") for target in targets):
         mistakes += _unseen(recordings, targets, without)
+    mute = 1.0 - _readable_share(recordings)
+    if mute > MOST_MUTE:
+        mistakes.append(f"the top of the ladder said nothing that can be read of {mute:.0%} of the samples")
     if len(recordings.stages) < 2:
         mistakes.append("a ladder of one stage has nobody above to be compared with")
     return mistakes
+
+
+def _readable_share(recordings: Recordings) -> float:
+    top = recordings.stages[-1]
+    if top.kind == "classes":
+        return float((readable_scores(top.columns["scores"]) & top.ran).mean())
+    readable = [bool(top.ran[index]) and top.prediction(index).readable() for index in range(top.samples)]
+    return float(np.mean(readable))
 
 
 def _unseen(recordings: Recordings, targets: Sequence[Target], without: Sequence[str]) -> list[str]:

@@ -102,6 +102,28 @@ def test_gates_on_other_measures_get_thresholds_too(plain, problems):
         assert 0.2 < (found.scored.answered_by == 0).mean() < 0.9
 
 
+def spoiled(taken, which):
+    """A stage that says NaN, whatever it is asked."""
+    stages = list(taken.stages)
+    stages[which] = replace(stages[which], columns={"scores": np.full_like(stages[which].columns["scores"], np.nan)})
+    return replace(taken, stages=tuple(stages))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_scores_of_exactly_0_and_1_are_a_ladder_like_any_other(which, plain, problems):
+    taken = plain(1500)
+    stages = list(taken.stages)
+    said = stages[which].columns["scores"].argmax(axis=1)
+    stages[which] = replace(stages[which], columns={"scores": np.eye(problems.CLASSES)[said]})
+    certain = replace(taken, stages=tuple(stages))
+    gates = problems.gates_of(problems.PROBLEMS[0])
+    if which:
+        assert guarantee(certain, gates, [HALF_A_POINT], 0.9).seen[0].bound <= HALF_A_POINT.bound
+    else:
+        with pytest.raises(CannotPromise, match="more samples would not help"):
+            guarantee(certain, gates, [HALF_A_POINT], 0.9)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -109,6 +131,8 @@ def test_gates_on_other_measures_get_thresholds_too(plain, problems):
         (lambda taken: replace(taken, label=np.minimum(taken.label, 7)), "no sample of 8, 9"),
         (lambda taken: replace(taken, label=np.full(len(taken.label), -1)), "no sample has a label"),
         (lambda taken: replace(taken, stages=taken.stages[:1]), "nobody above"),
+        (lambda taken: spoiled(taken, 0), "nothing is answered below the top: what is said there can't be read"),
+        (lambda taken: spoiled(taken, 1), "said nothing that can be read of 100% of the samples"),
         (
             lambda taken: replace(taken, label_names=(*taken.label_names[:9], "cat")),
             "no sample of 9.*samples of cat, which the top of the ladder can't say",
