@@ -18,11 +18,11 @@ from cascade_cli.evaluate.figures import Candidate, Difference, Row, Single, dif
 from cascade_cli.evaluate.in_memory import InMemory, RecordedModels
 from cascade_cli.evaluate.intervals import Array
 from cascade_cli.evaluate.progress import Progress
-from cascade_cli.evaluate.recorded import Place, Recorded, record_release, usual_cache
+from cascade_cli.evaluate.recorded import Place, Recorded, opened, record_release, usual_cache
 from cascade_cli.evaluate.replayed import Replayed, Told, gathered, numbers_of, right_by
-from cascade_cli.evaluate.samples import DataSet, open_data, unsayable
+from cascade_cli.evaluate.samples import DataSet, misfits, open_data, unsayable
 from cascade_cli.evaluate.settings import Evaluation
-from cascade_cli.evaluate.sweeps import Sweep, rights, sweeps
+from cascade_cli.evaluate.sweeps import Sweep, readable, rights, sweeps
 from cascade_cli.evaluate.systems import CASCADE, System, rival, systems_of
 
 Ask = Callable[[Sequence[System], DataSet, Progress], Mapping[str, list[Told]]]
@@ -56,8 +56,8 @@ class Evaluated:
 def evaluate(settings: Evaluation, where: str, progress: Progress, ask: Ask | None = None) -> Evaluated:
     """`ask`: how questions are put; absent: in memory."""
     data = open_data(settings.data, progress.doing("reading samples"))
+    _check(data, opened(settings.release), settings, where)
     recorded = _recorded(settings.release, settings, data, progress)
-    _check_labels(data, recorded.releases, settings, where)
     rivals = {folder.name: _recorded(folder, settings, data, progress) for folder in settings.rivals}
     systems = systems_of(recorded.releases)
     rival_systems = {
@@ -102,10 +102,11 @@ def calibrated(recorded: Recorded) -> dict[Place, StageRecord]:
     return {place: stage.bent(bends[place]) for place, stage in recorded.stages.items()}
 
 
-def _check_labels(data: DataSet, releases: Mapping[Tier, LoadedRelease], settings: Evaluation, where: str) -> None:
-    specs = _specs(releases).values()
+def _check(data: DataSet, releases: Mapping[Tier, LoadedRelease], settings: Evaluation, where: str) -> None:
+    """Before anything is run: whether the samples are for this release."""
+    specs = list(_specs(releases).values())
     kinds = {spec.output.kind for spec in specs}
-    mistakes: list[str] = []
+    mistakes = misfits(data, specs[0])
     if "detections" in kinds:
         mistakes.append("found a release of detectors, expected classes, anomaly scores or estimates: a label says "
                         "nothing of where a thing is")  # fmt: skip
@@ -118,7 +119,7 @@ def _check_labels(data: DataSet, releases: Mapping[Tier, LoadedRelease], setting
     else:
         sayable = {label for spec in specs for label in spec.labels}
         sayable |= {"normal", "anomaly"} if "anomaly" in kinds else set()
-        mistakes = unsayable(data.labels, sorted(sayable))
+        mistakes += unsayable(data.labels, sorted(sayable))
     if mistakes:
         raise SettingsError(data.source, mistakes)
 
@@ -224,9 +225,9 @@ def _notes(settings: Evaluation, recorded: Recorded, replays: Mapping[str, Repla
     if not settings.above.budget.joules_per_byte:
         notes.append("no joules are known of the radio (above.budget.joules_per_byte): what goes up costs none here")
     for stage in recorded.stages.values():
-        unread = int((~stage.ran).sum())
-        if unread:
-            notes.append(f"{stage.tier}/{stage.name} was not run on {unread} samples: unknown")
+        unreadable = stage.samples - int(readable(stage).sum())
+        if unreadable:
+            notes.append(f"{stage.tier}/{stage.name} gave nothing that can be read of {unreadable} samples: they climb")
     late = {name: each.provisional.mean() for name, each in replays.items() if each.provisional.any()}
     notes += [
         f"{name}: {share:.1%} of answers by the deadline were provisional, and were judged as they were"

@@ -29,10 +29,12 @@ from cascade_cli.evaluate.samples import DataSet
 from cascade_cli.evaluate.settings import Evaluation
 from cascade_cli.evaluate.systems import System
 
+AGE_MS = 1e-3
+"""Of a sample when it is asked about. In the field it is never 0, which would not be in a message at all."""
 PATIENCE_S = 60.0
 """Of the world's time, beyond what a question may take: then it would be lost, which must not be."""
-ID_CHARACTERS = 20
-"""As long as those of agents, so that messages are as long as in the field."""
+LIFE = "0" * 10
+"""As long as what agents begin their ids with, so that messages are as long as in the field."""
 
 Watch = Callable[[str, Event, float], None]
 """Told what happens to each hop: `(node, event, now)`."""
@@ -152,6 +154,7 @@ class InMemory:
             payload=self._data.payload(index),
             digest=self._data.digests[index],
             ms_left=questions.deadline_ms,
+            age_ms=AGE_MS,
             keep_ms=questions.keep_asking_s * 1000.0,
         )
         self._asked_at[question.id] = self.fleet.clock.now
@@ -171,4 +174,4 @@ class InMemory:
 
 
 def _id(index: int) -> str:
-    return f"{index:0{ID_CHARACTERS}d}"
+    return f"{LIFE}-{index + 1}"

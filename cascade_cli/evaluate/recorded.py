@@ -55,6 +55,14 @@ def usual_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cascade" / "evaluate"
 
 
+def opened(folder: Path) -> dict[Tier, LoadedRelease]:
+    """The tiers whose bundles are here, from the device up; `BundleRejected` where there is none."""
+    releases = {tier: open_release(folder, tier) for tier in tiers_of(folder)}
+    if not releases:
+        raise BundleRejected(f"{folder}: no bundle of any tier is here")
+    return releases
+
+
 def record_release(
     folder: Path,
     data: DataSet,
@@ -63,9 +71,7 @@ def record_release(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Recorded:
     """`BundleRejected` for a release that can't be run here."""
-    releases = {tier: open_release(folder, tier) for tier in tiers_of(folder)}
-    if not releases:
-        raise BundleRejected(f"{folder}: no bundle of any tier is here")
+    releases = opened(folder)
     with tempfile.TemporaryDirectory() as state:
         runner = stage_runner(Path(state), engine)
         try:
@@ -144,8 +150,9 @@ class _Recorder:
         fresh = {(stage.tier, stage.name): stage for stage in recordings.stages}
         found: dict[Place, StageRecord] = {}
         for place in missing:
-            found[place] = fresh[place]
-            self._keep(self._path(place, begin, end), replace(recordings, stages=(fresh[place],)))
+            # As it will be read: what is found in the cache must not differ by a bit from what was run.
+            found[place] = replace(fresh[place], ms=fresh[place].ms.astype(np.float32))
+            self._keep(self._path(place, begin, end), replace(recordings, stages=(found[place],)))
         return found
 
     def _keep(self, path: Path, recordings: Recordings) -> None:

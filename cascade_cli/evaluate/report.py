@@ -15,6 +15,10 @@ UNITS = (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6), ("nJ", 1e9))
 
 
 def told(found: Evaluated) -> Iterator[str]:
+    return (line.rstrip() for line in _told(found))
+
+
+def _told(found: Evaluated) -> Iterator[str]:
     yield f"{found.samples:,} samples of task {found.task} ({found.source}), asked {found.how}"
     yield ""
     yield from _table(found.rows)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cascade.adapters.samples import payload_of
 from cascade.errors import BadInput, SettingsError
 from cascade.messages import Payload, payload_digest
+from cascade.release.bundle import StageSpec
 from cascade_cli.demo.digits import splits
 from cascade_cli.evaluate.settings import DataTable, DigitsTable, IdxTable
 from edge_agent.sensors.recordings import open_recording
@@ -89,8 +90,9 @@ def _digests(data: DataSet, progress: Callable[[int, int], None]) -> Iterator[by
             yield payload_digest(data.payload(index))
         progress(index + 1, len(data))
     if wrong:
-        more = [f"and {len(wrong) - SHOWN} more samples"] if len(wrong) > SHOWN else []
-        raise SettingsError(data.source, wrong[:SHOWN] + more)
+        raise SettingsError(
+            data.source, wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])
+        )
 
 
 def _fault(data: DataSet, index: int) -> str:
@@ -122,6 +124,23 @@ def _label_mistakes(labels: Sequence[str]) -> list[str]:
     return []
 
 
+def misfits(data: DataSet, stage: StageSpec) -> list[str]:
+    """Samples of another type or shape than the stage reads: it would refuse them."""
+    wrong: list[str] = []
+    for index in range(len(data)):
+        there = {tensor.name: tensor for tensor in data.payload(index)}
+        for spec in stage.inputs:
+            if not spec.asked:
+                continue
+            tensor = there.get(spec.tensor)
+            if tensor is None:
+                wrong.append(f"sample {index}: found the tensors {', '.join(there)}, expected {spec.tensor}")
+            elif (tensor.dtype, tensor.shape) != (spec.dtype, spec.shape):
+                found = f"{tensor.dtype} {tensor.shape}"
+                wrong.append(f"sample {index}: tensor {spec.tensor} is {found}, expected {spec.dtype} {spec.shape}")
+    return wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])
+
+
 def unsayable(labels: Sequence[str], sayable: Sequence[str]) -> list[str]:
     """Labels that no stage can say: most likely they are spelled otherwise than in the release."""
     counts = Counter(labels)
@@ -135,6 +154,8 @@ def unsayable(labels: Sequence[str], sayable: Sequence[str]) -> list[str]:
 
 
 def _replayed(table: ReplayTable) -> tuple[Sequence[str], Read, str]:
+    if not table.path.exists():
+        raise SettingsError(str(table.path), ["found nothing, expected an .npz file, or a folder of images"])
     recording = open_recording(table)
     labels = [recording.read(index).label for index in range(recording.samples)]
     return labels, lambda index: recording.read(index).tensors, str(table.path)

@@ -1,7 +1,7 @@
 """Releases for real processes: the tiers of one system, and a device that passes everything on where it has no part.
 
-An agent always has a model. Where the system has none on the device it gets one that says nothing that could be read, in
-microseconds: then every question climbs, and no guess of it can be taken for an answer.
+An agent always has a model. Where the system has none on the device it gets one that says nothing that could be read,
+in microseconds: then every question climbs, and no guess of it can be taken for an answer.
 """
 
 from __future__ import annotations

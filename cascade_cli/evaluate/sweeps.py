@@ -6,12 +6,12 @@ budgets and lost messages are in the replay of the release as it is, not here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord
+from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord, readable_scores
 from cascade.inference.scoring import NOBODY, Weighed, climb, weighed
 from cascade.release.ladder import GateSpec
 from cascade_cli.evaluate.intervals import Array
@@ -52,6 +52,13 @@ def _right(recordings: Recordings, stage: StageRecord, labels: Sequence[str], wi
         for index, label in enumerate(labels)
     ]
     return np.where(stage.ran, found, np.nan)
+
+
+def readable(stage: StageRecord) -> Array:
+    """Where what it gave can be weighed at all."""
+    if stage.kind == "classes":
+        return readable_scores(stage.columns["scores"])
+    return np.array([stage.prediction(index).readable() for index in range(stage.samples)], bool)
 
 
 def sweeps(
@@ -107,8 +114,3 @@ def _levels(stage: Weighed) -> list[float]:
     grid = np.quantile(values, shares if below else 1.0 - shares)
     nothing = np.nextafter(values.min(), -np.inf) if below else np.nextafter(values.max(), np.inf)
     return list(dict.fromkeys([float(nothing), *grid.tolist()]))
-
-
-def gates_of(stages: Mapping[tuple[str, str], GateSpec], recordings: Recordings) -> list[GateSpec]:
-    """In the order of the recorded stages."""
-    return [stages[stage.tier, stage.name] for stage in recordings.stages]
