@@ -117,6 +117,8 @@ class EdgeAgent:
                 self.loop.shell.post,
                 lambda back, answer: self.loop.handed_over(answer),
                 self.answers.kept,
+                self.feedback,
+                self.health,
             )
             await self._socket.open()
         self._watches = make_watches(settings.streams, self._releases, self._runner, self.loop, self.tally, self._where)

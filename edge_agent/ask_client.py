@@ -105,6 +105,22 @@ class AskClient:
         told: dict[str, Any] = said["why"]
         return told
 
+    def feedback(self, question_id: str, label: str | float | list[float]) -> bool | None:
+        """What was true of a question: whether its answer was right. None: no such answer is kept."""
+        self._send({"feedback": question_id, "label": label})
+        while "feedback" not in (said := self._read()):
+            self._answers.append(said)
+        right: bool | None = said["right"]
+        return right
+
+    def health(self) -> dict[str, Any]:
+        """How the agent is, and how far its thresholds can be trusted: docs/careful.md."""
+        self._send({"health": True})
+        while "health" not in (said := self._read()):
+            self._answers.append(said)
+        told: dict[str, Any] = said["health"]
+        return told
+
     def ack(self, question_id: str) -> None:
         """This answer was acted on; it need not come again."""
         self._send({"ack": question_id})

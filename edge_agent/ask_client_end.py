@@ -10,12 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Request, RequestReader, Why, error_line
+from edge_agent.ask_protocol import (
+    Ack,
+    AskRequest,
+    Fault,
+    HealthAsked,
+    Hello,
+    Labelled,
+    Request,
+    RequestReader,
+    Why,
+    error_line,
+)
 
 if TYPE_CHECKING:
     from edge_agent.settings import AskSocketTable
 
-Served = TypeVar("Served", AskRequest, Why)
+Served = TypeVar("Served", AskRequest, Why, Labelled, HealthAsked)
 
 MAX_UNREAD_BYTES = 1024 * 1024
 """Of answers that a client doesn't read; then it is disconnected."""
@@ -35,6 +46,8 @@ class Host(Protocol):
     def named(self, end: ClientEnd, hello: Hello) -> None: ...
     def acknowledged(self, end: ClientEnd, ack: Ack) -> None: ...
     def why(self, end: ClientEnd, why: Why) -> Fault | None: ...
+    def labelled(self, end: ClientEnd, said: Labelled) -> Fault | None: ...
+    def health(self, end: ClientEnd, asked: HealthAsked) -> Fault | None: ...
 
 
 class Bucket:
@@ -177,6 +190,10 @@ class ClientEnd(asyncio.Protocol):
             self._name(request, first)
         elif isinstance(request, Why):
             self._serve(self._host.why, request)
+        elif isinstance(request, Labelled):
+            self._serve(self._host.labelled, request)
+        elif isinstance(request, HealthAsked):
+            self._serve(self._host.health, request)
         else:
             self._serve(self._host.asked, request)
 

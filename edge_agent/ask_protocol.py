@@ -6,6 +6,9 @@ A request is one line of JSON, and for a question as many raw bytes after it as 
     …3136 bytes: the tensors one after the other, little-endian, rows first…
 
 A question may have `id` (a tag of the asker's own, given back with everything about it), `deadline_ms` and `priority`.
+`{"feedback": "<question id>", "label": "yes"}` says what was true of a question, and is answered by whether its answer
+was right: `{"feedback": "<question id>", "right": true}` (null: no such answer is kept). `{"health": true}` is answered
+by `{"health": {…}}`: see docs/careful.md.
 `{"why": "<question id>"}` and `{"why_last": 20}` are answered by `{"why": {"answers": […], …}}`, to whom may know.
 A first line `{"client": "doorbell"}` names the asker; `"acks": true` in it announces `{"ack": "<question id>"}` lines.
 What is wrong with one question costs that question; where the next line begins can't be known any more, the connection.
@@ -57,6 +60,11 @@ class RequestLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ack: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     why: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     why_last: Annotated[int, Meta(ge=1, le=MOST_WHY)] | None = None
+    feedback: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    label: Annotated[str, Meta(max_length=256)] | float | Annotated[tuple[float, ...], Meta(max_length=64)] | None = (
+        None
+    )
+    health: bool = False
 
 
 class Hello(NamedTuple):
@@ -79,6 +87,17 @@ class Why(NamedTuple):
     last: int
 
 
+class Labelled(NamedTuple):
+    """What was true of a question."""
+
+    id: str
+    label: str | float | tuple[float, ...]
+
+
+class HealthAsked(NamedTuple):
+    """How the agent is."""
+
+
 class AskRequest(NamedTuple):
     """A question."""
 
@@ -98,7 +117,7 @@ class Fault(NamedTuple):
     fatal: bool = False
 
 
-Request: TypeAlias = Hello | Ack | Why | AskRequest | Fault
+Request: TypeAlias = Hello | Ack | Why | Labelled | HealthAsked | AskRequest | Fault
 
 
 class RequestReader:
@@ -141,6 +160,10 @@ class RequestReader:
                 return Ack(read.ack)
             if read.why is not None or read.why_last is not None:
                 return Why(read.why or "", read.why_last or 1)
+            if read.feedback is not None and read.label is not None:
+                return Labelled(read.feedback, read.label)
+            if read.health:
+                return HealthAsked()
             if read.bytes > self._max_bytes:
                 return Fault("too_large", f"{read.bytes} bytes, more than {self._max_bytes}", read.id, fatal=True)
             self._line = read

@@ -31,11 +31,13 @@ import msgspec
 
 from cascade.adapters.answer_json import answer_as_json
 from cascade.errors import BadInput, CascadeError, LinkError, PeerError, SettingsError
+from cascade.inference.accuracy import Label
 from cascade.inference.events import Event, PeerFaulted
+from cascade.inference.health import Health
 from cascade.messages import Answer, Payload
 from edge_agent.ask_client_end import ClientEnd
 from edge_agent.ask_mailbox import Letter, Mailboxes
-from edge_agent.ask_protocol import Ack, AskRequest, Fault, Hello, Why, accepted_line
+from edge_agent.ask_protocol import Ack, AskRequest, Fault, HealthAsked, Hello, Labelled, Why, accepted_line
 from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import MOST_SOCKET_PATH_BYTES, AskSocketTable, socket_path_bytes
 
@@ -77,9 +79,11 @@ class AskSocket:
         post: Callable[[Event], None],
         taken: Callable[[str, Answer], None] = lambda back, answer: None,
         kept: KeptAnswers | None = None,
+        labelled: Callable[[str, Label], bool | None] = lambda question_id, label: None,
+        health: Callable[[], Health | None] = lambda: None,
     ) -> None:
         """`taken`: an answer that `deliver` could not hand over has been handed over now; the spool may forget it.
-        `kept`: what can be said to those who ask why."""
+        `kept`: what can be said to those who ask why. `labelled` takes labels, `health` says how the agent is."""
         self.settings = settings
         self.dropped = 0
         """Final answers whose asker went away for good."""
@@ -88,6 +92,7 @@ class AskSocket:
         self._post = post
         self._taken = taken
         self._kept = kept if kept is not None else KeptAnswers(0)
+        self._labelled, self._health = labelled, health
         self._ends: dict[str, ClientEnd] = {}
         self._boxes = Mailboxes()
         self._run = secrets.token_hex(4)
@@ -202,6 +207,18 @@ class AskSocket:
             return Fault("not_allowed", "only root and the agent's own user may ask why")
         questions = [self._kept.of(why.id)] if why.id else self._kept.last(why.last)
         end.send(_why_line(questions, self._kept), final=False)
+        return None
+
+    def labelled(self, end: ClientEnd, said: Labelled) -> Fault | None:
+        try:
+            right = self._labelled(said.id, said.label)
+        except BadInput as error:
+            return Fault("bad_input", str(error))
+        end.send(msgspec.json.encode({"feedback": said.id, "right": right}) + b"\n", final=False)
+        return None
+
+    def health(self, end: ClientEnd, asked: HealthAsked) -> Fault | None:
+        end.send(msgspec.json.encode({"health": self._health()}) + b"\n", final=False)
         return None
 
     def _hand_over(self, end: ClientEnd, letter: Letter) -> None:

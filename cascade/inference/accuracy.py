@@ -39,6 +39,8 @@ def is_right(answer: Answer, label: Label) -> bool:
         if not isinstance(label, str):
             raise BadInput(f"found the label {label!r}, expected a word, as {answer.label!r}")
         return label == answer.label
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     if not isinstance(prediction, ClassScores) or not isinstance(label, int | str) or not str(label).isdigit():
         raise BadInput(f"found the label {label!r}, expected the number of a class")
     return int(label) == prediction.best

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.messages import Tensor
-from edge_agent.ask_protocol import MAX_LINE_BYTES, Ack, AskRequest, Fault, Hello, RequestReader, Why
+from edge_agent.ask_protocol import (
+    MAX_LINE_BYTES,
+    Ack,
+    AskRequest,
+    Fault,
+    HealthAsked,
+    Hello,
+    Labelled,
+    RequestReader,
+    Why,
+)
 
 QUESTION = {"stream": "cam", "tensors": [{"name": "x", "dtype": "uint8", "shape": [2, 2]}], "bytes": 4, "id": "mine"}
 READ = AskRequest("cam", (Tensor("x", "uint8", (2, 2), b"abcd"),), "mine", None, None)
@@ -44,6 +54,12 @@ def test_how_the_bytes_were_cut_makes_no_difference(cuts: list[int]) -> None:
 def test_who_asks_why_names_a_question_or_how_many() -> None:
     assert feed(line({"why": "q1"}) + line({"why_last": 20})) == [Why("q1", 1), Why("", 20)]
     assert [fault.kind for fault in feed(line({"why_last": 0}))] == ["bad_request"]
+
+
+def test_labels_and_health_are_lines_of_their_own() -> None:
+    said = [{"feedback": "q1", "label": "yes"}, {"feedback": "q2", "label": [1, 2.5]}, {"health": True}]
+    assert feed(b"".join(map(line, said))) == [Labelled("q1", "yes"), Labelled("q2", (1.0, 2.5)), HealthAsked()]
+    assert [fault.kind for fault in feed(line({"feedback": "q1"}))] == ["bad_input"]
 
 
 def test_several_tensors_share_the_bytes_in_their_order() -> None:

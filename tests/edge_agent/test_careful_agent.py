@@ -32,6 +32,7 @@ from cascade.release.ladder import Care
 from cascade.release.promise import ModelAbove, Promise, gates_digest
 from cascade.release.reference import Reference
 from edge_agent import BlockingEdgeAgent, EdgeAgent
+from edge_agent.ask_client import AskClient, AskRefused
 from edge_agent.settings import EdgeSettings
 
 SURE = (0.02, 0.98)
@@ -84,7 +85,7 @@ class Cascade:
         )
         await self.cloud.open([release.ladder])
 
-    def settings(self, stream: dict[str, Any] | None = None) -> EdgeSettings:
+    def settings(self, stream: dict[str, Any] | None = None, **more: Any) -> EdgeSettings:
         document = {
             "device": {"name": "barn.cam1", "state_dir": str(self.folder / "state")},
             "tasks": [{"name": "task", "release": str(self.release)}],
@@ -93,6 +94,7 @@ class Cascade:
                 | (stream or {})
             ],
             "journal": {"path": str(self.folder / "journal")},
+            **more,
         }
         return settings_from(document, EdgeSettings, "edge.toml", self.folder)
 
@@ -222,3 +224,27 @@ async def test_a_stream_may_want_its_guess_early(cascade, tmp_path):
                 await asyncio.sleep(0.001)
     assert (first.reason, first.provisional) == ("hedged", True)
     assert (heard[-1].tier, heard[-1].correction) == ("cloud", True)
+
+
+async def test_programs_at_the_ask_socket_give_labels_and_ask_how_it_is(cascade):
+    path = cascade.folder / "ask.sock"
+    settings = cascade.settings(ask_socket={"path": str(path), "streams": ["cam"]})
+
+    def program() -> tuple[Any, Any, Any]:
+        with AskClient(path) as client:
+            question_id = client.submit("cam", {"x": scripted_sample(SURE, SURE, SURE)})
+            client.next_answer()
+            right = client.feedback(question_id, "yes"), client.feedback("nobody", "yes")
+            health = client.health()
+            again = client.submit("cam", {"x": scripted_sample(SURE, SURE, SURE)})
+            client.next_answer()
+            with pytest.raises(AskRefused, match="expected a word"):
+                client.feedback(again, 7.5)
+        return *right, health
+
+    async with EdgeAgent.from_settings(settings, above=cascade.wide.above("barn.cam1")) as agent:
+        await linked(agent)
+        right, unknown, health = await asyncio.to_thread(program)
+    assert (right, unknown) == (True, None)
+    assert health["tasks"]["task"]["standing"] == "unknown"
+    assert health["tasks"]["task"]["accuracy"]["edge"]["share"] == 1.0

@@ -86,6 +86,7 @@ def test_what_is_remembered_of_judged_questions_is_bounded(give):
     [
         (ClassScores((0.1, 0.9)), "", 1, True),
         (ClassScores((0.1, 0.9)), "", "0", False),
+        (ClassScores((0.1, 0.9)), "", 1.0, True),
         (AnomalyScore(0.9), "anomaly", "anomaly", True),
         (AnomalyScore(0.9), "anomaly", "normal", False),
         (Estimate((2.0,), (0.5,)), "", 2.9, True),
