@@ -5,7 +5,7 @@ between two hops, `node.py` the shell, `fleet.py` all of it together and the boo
 invented by a test, or those of a release (`models.py`). `in_memory.py` is the door for programs.
 """
 
-from cascade.adapters.world.in_memory import InMemoryCascade, Totals
+from cascade.adapters.world.in_memory import InMemoryCascade, Stood, Totals
 from cascade.adapters.world.link import Weather
 
-__all__ = ["InMemoryCascade", "Totals", "Weather"]
+__all__ = ["InMemoryCascade", "Stood", "Totals", "Weather"]

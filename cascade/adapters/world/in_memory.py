@@ -23,6 +23,7 @@ from cascade.adapters.world.fleet import USUAL_UPLINK, Fleet
 from cascade.adapters.world.link import SimulatedLink, Weather
 from cascade.adapters.world.models import ReleaseModels
 from cascade.errors import BadInput, BundleRejected, IllegalTransition
+from cascade.inference.careful import Standing
 from cascade.inference.uplink import UplinkSettings
 from cascade.messages import USUAL_PRIORITY, Answer, Question
 from cascade.release.bundle import TIERS, Tier
@@ -45,6 +46,14 @@ class Totals(NamedTuple):
     """By the tier that got them."""
     joules: dict[str, float]
     """By tier, estimated: a model's by what its bundle says it costs, a device's radio's by bytes."""
+
+
+class Stood(NamedTuple):
+    """How the guarantee of a device's thresholds stands: the words of `cascade.inference.careful`."""
+
+    standing: str
+    doubts: tuple[str, ...]
+    caution: float
 
 
 class InMemoryCascade:
@@ -170,6 +179,14 @@ class InMemoryCascade:
             if not link.whole:
                 link.heal()
         self._let_links_come_up()
+
+    def stood(self, device: int = 0) -> Stood:
+        """Whether a device trusts its thresholds now."""
+        hop = self._fleet.devices[device].hop
+        vigil = hop.vigils.by_task.get(self._release.manifest.task) if hop is not None else None
+        if vigil is None:
+            return Stood(Standing.UNGUARDED, (), 0.0)
+        return Stood(vigil.standing, tuple(vigil.doubts), vigil.caution)
 
     def totals(self) -> Totals:
         up = {below: sum(link.bytes_up for link in links) for below, links in self._links_from()}
