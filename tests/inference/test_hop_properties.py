@@ -30,7 +30,8 @@ from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
 from cascade.inference.uplink import UplinkSettings
 from cascade.messages import Answer, ClassScores, Outcome, Question, Tensor
-from cascade.release.ladder import GateSpec, Ladder, LadderStage
+from cascade.release.ladder import Care, GateSpec, Ladder, LadderStage, Timing
+from cascade.release.reference import Reference, Shape
 
 HAPPENINGS = [
     "ask",
@@ -180,12 +181,25 @@ class Life:
         raise AssertionError(f"it never settles: {len(self.hop.room)} open, wakes at {self.hop.wakes_at}")
 
 
+REFERENCE = Reference(
+    tier="edge", stage="s0", bundle="0" * 64, gate="confidence", confidence=Shape(edges=(0.9,), counts=(1, 99, 0)),
+    agreement=0.9,
+)  # fmt: skip
+
+
 def ladder(which: int) -> Ladder:
+    """Some are watched, and some give their guess early."""
     stages = tuple(
-        LadderStage(name=f"s{n}", kind="classes", gate=GateSpec("confidence", 0.8), labels=("a", "b"), max_batch=3)
+        LadderStage(
+            name=f"s{n}", kind="classes", gate=GateSpec("confidence", 0.8), labels=("a", "b"), max_batch=3,
+            reference=REFERENCE if which > 5 else None,
+        )
         for n in range(which % 3)
-    )
-    return Ladder(task="t", release=f"r{which % 3}", stages=stages)
+    )  # fmt: skip
+    timing = Timing(worth_asking=0.5, provisional_at=0.3 if which % 2 else 1.0)
+    care = Care(step=1.0, seldom=100.0, calm=16)
+    models = ("feedfacecafe",) if which > 3 else ()
+    return Ladder(task="t", release=f"r{which % 3}", stages=stages, timing=timing, care=care, models_above=models)
 
 
 @settings(max_examples=300, deadline=None)
