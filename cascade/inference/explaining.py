@@ -139,7 +139,7 @@ def _small_is_sure(step: Step) -> bool:
     """Gates of entropy and spread. The trail doesn't name the gate, but on which side it was sure tells."""
     if step.confidence is None or step.threshold is None or step.confidence == step.threshold:
         return False
-    return (step.confidence < step.threshold) == (step.reason in ("sure", "nothing_here"))
+    return (step.confidence < step.threshold) == (step.reason in ("sure", "nothing_here", "spared"))
 
 
 def _so(step: Step) -> str:

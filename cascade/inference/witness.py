@@ -173,6 +173,9 @@ def way_up_in_words(uplink: Uplink | None, now: float) -> str:
         return "There is no hop above."
     words = [f"link {'up' if uplink.up else 'down'}", f"breaker {uplink.breaker.circuit.value}"]
     words.append(f"{uplink.in_flight} of {uplink.settings.in_flight} in flight")
+    usual_s = uplink.promptness.usual_s()
+    if usual_s is not None:
+        words.append(f"half of its answers within {usual_s * 1000.0:.3g} ms")
     left_bytes, left_joules = uplink.budgets_left(now)
     if left_bytes is not None:
         words.append(f"{left_bytes:,.0f} bytes of budget left")
