@@ -121,7 +121,8 @@ class ClassScores(Word, frozen=True, gc=False, tag="classes"):
 
     scores: tuple[float, ...]
     cues: tuple[float, ...] = ()
-    """Cheap numbers of the input, for a learned gate of this hop. They stay here: an answer doesn't carry them."""
+    """Cheap numbers of the input, for a learned gate of this hop and for drift. They stay here: an answer doesn't carry
+    them."""
 
     @property
     def best(self) -> int:
@@ -140,6 +141,8 @@ class Estimate(Word, frozen=True, gc=False, tag="estimate"):
 
     values: tuple[float, ...]
     spreads: tuple[float, ...]
+    cues: tuple[float, ...] = ()
+    """As those of class scores."""
 
     def readable(self) -> bool:
         return (
@@ -166,6 +169,7 @@ class AnomalyScore(Word, frozen=True, gc=False, tag="anomaly"):
 
     score: float
     limit: float = 0.5
+    cues: tuple[float, ...] = ()
 
     @property
     def anomalous(self) -> bool:
@@ -204,6 +208,7 @@ class Detections(Word, frozen=True, gc=False, tag="detections"):
 
     found: tuple[Detection, ...]
     nothing: float
+    cues: tuple[float, ...] = ()
 
     def readable(self) -> bool:
         return 0.0 <= self.nothing <= 1.0 and all(

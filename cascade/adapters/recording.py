@@ -20,7 +20,6 @@ from cascade.inference.recordings import NO_LABEL, Array, BadRecording, Recordin
 from cascade.messages import (
     DTYPES,
     AnomalyScore,
-    ClassScores,
     Detections,
     Energy,
     Estimate,
@@ -195,7 +194,7 @@ def _recordings(
 
 def _stage(manifest: BundleManifest, spec: StageSpec, column: _Column) -> StageRecord:
     energy = set(column.energy)
-    cues = [len(each.cues) for each in column.said if isinstance(each, ClassScores) and each.cues]
+    cues = [len(each.cues) for each in column.said if each is not None and each.cues]
     return StageRecord(
         tier=manifest.tier,
         name=spec.name,
@@ -214,7 +213,7 @@ def _stage(manifest: BundleManifest, spec: StageSpec, column: _Column) -> StageR
 
 def _cues(said: Sequence[Said], width: int) -> Array:
     empty = (np.nan,) * width
-    return np.array([each.cues if isinstance(each, ClassScores) and each.cues else empty for each in said])
+    return np.array([each.cues if each is not None and each.cues else empty for each in said])
 
 
 def _rows(said: Sequence[Said], numbers: Callable[[Any], tuple[float, ...]], least: int = 1) -> Array:

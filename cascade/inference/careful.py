@@ -21,7 +21,7 @@ from cascade.inference.drift import BLOCK, DriftWatch
 from cascade.inference.effects import Effect, RecordAudit, RecordDistances, RecordStanding
 from cascade.inference.gate import Gate
 from cascade.machine import Transitions
-from cascade.messages import Answer, ClassScores, Prediction
+from cascade.messages import Answer, Prediction
 from cascade.release.ladder import Ladder
 
 
@@ -120,7 +120,7 @@ class Vigil:
             if self._noted >= BLOCK:
                 self._noted = 0
                 self._look([])
-        elif self._drift.note(confidence, prediction.cues if type(prediction) is ClassScores else ()):
+        elif self._drift.note(confidence, prediction.cues):
             self._look(self._drift.drifted())
 
     def audited(self, record: RecordAudit) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -48,10 +49,13 @@ def read_outputs(
     cues: Sequence[tuple[float, ...]] | None = None,
 ) -> list[Prediction]:
     """One prediction per sample. `labels` is how many classes there are names for; 0 if any number goes. Class scores
-    are bent by `calibrate`, and carry the `cues` of their inputs."""
+    are bent by `calibrate`. All carry the `cues` of their inputs."""
     if spec.kind == "classes":
         return _classes(outputs, spec, labels, samples, calibrate, cues)
-    return _READERS[spec.kind](outputs, spec, labels, samples)
+    found = _READERS[spec.kind](outputs, spec, labels, samples)
+    if cues is None:
+        return found
+    return [msgspec.structs.replace(each, cues=cue) for each, cue in zip(found, cues, strict=True)]
 
 
 def _classes(

@@ -150,3 +150,20 @@ def test_a_shape_that_is_not_what_was_said_is_the_models_failure(
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_what_stands_for_a_failed_prediction_can_not_be_read(kind: str) -> None:
     assert not UNREADABLE[kind].readable()
+
+
+@pytest.mark.parametrize(
+    ("spec", "outputs"),
+    [
+        (OutputSpec(kind="estimate"), {"y": np.array([[1.0, 0.5], [2.0, 0.5]])}),
+        (OutputSpec(kind="anomaly"), {"y": np.array([[0.1], [0.9]])}),
+        (
+            OutputSpec(kind="detections"),
+            {"boxes": np.zeros((2, 1, 4)), "scores": np.array([[0.9], [0.1]]), "labels": np.zeros((2, 1))},
+        ),
+    ],
+)
+def test_predictions_of_every_kind_carry_the_cues_of_their_inputs(spec, outputs):
+    found = read_outputs(outputs, spec, 0, 2, cues=[(0.1, 0.2), (0.3, 0.4)])
+    assert [each.cues for each in found] == [(0.1, 0.2), (0.3, 0.4)]
+    assert all(each.readable() for each in found)
