@@ -11,17 +11,15 @@ from typing import NamedTuple
 import msgspec
 
 from cascade.adapters.answer_lines import answer_of, answers_in
-from cascade.adapters.journal import Ended, Header, Journal, previous, read_journal, replayed
+from cascade.adapters.journal import Ended, Journal, previous, read_journal, replayed
 from cascade.errors import CascadeError, LinkError, StorageError
 from cascade.inference.effects import Effect
 from cascade.inference.events import Event
-from cascade.inference.hop import Hop
 from cascade.inference.midway import Midway, link_was_up
-from cascade.inference.replying import HopSettings
-from cascade.inference.uplink import UplinkSettings
 from cascade.inference.witness import Witness
 from cascade.machine import Machine
 from cascade.messages import Answer
+from cascade_cli.journal_hop import rebuilt
 from edge_agent.ask_client import AskClient, AskRefused
 
 ANSWER_WITHIN_S = 10.0
@@ -111,7 +109,7 @@ def from_journal(path: Path, question_id: str, last: int) -> Found:
 def _from_life(path: Path, question_id: str, last: int) -> Found:
     journal = read_journal(path)
     if journal.whole:
-        witness = Witness(hop := _rebuilt(journal.header, path), question_id, last)
+        witness = Witness(hop := rebuilt(journal.header, path), question_id, last)
         _replay(hop, journal, witness, path)
         if journal.ended is not Ended.GAP:
             kept = f"{path} holds all that happened in its life of the agent"
@@ -122,7 +120,7 @@ def _from_life(path: Path, question_id: str, last: int) -> Found:
 def _from_the_middle(path: Path, question_id: str, last: int) -> Found:
     """Where the beginning was overwritten, or events are missing: what can be told without a doubt."""
     journal = read_journal(path, past_gaps=True)
-    midway = Midway(hop := _rebuilt(journal.header, path), up=link_was_up(journal))
+    midway = Midway(hop := rebuilt(journal.header, path), up=link_was_up(journal))
     witness = Witness(hop, question_id, last + MOST_DOUBTFUL)
     _replay(midway, journal, witness, path)
     questions = [given for given in witness.answers.values() if given[-1].key not in midway.doubtful]
@@ -141,16 +139,6 @@ def _replay(machine: Machine[Event, Effect], journal: Journal, witness: Witness,
         # Another version decides otherwise, and can't go on where its own questions would not be open.
         written = journal.header.version
         raise StorageError(f"{path}: written by version {written}, can't be gone through again: {error!r}") from error
-
-
-def _rebuilt(header: Header, path: Path) -> Hop:
-    """The hop as its shell had built it."""
-    try:
-        settings = msgspec.convert(header.rebuild["hop"], HopSettings)
-        uplink = msgspec.convert(header.rebuild["uplink"], UplinkSettings | None)
-    except (KeyError, msgspec.ValidationError) as error:
-        raise StorageError(f"{path}: its header does not say how to build the hop again: {error}") from None
-    return Hop(settings, uplink)
 
 
 def _limits(journal: Journal) -> list[str]:

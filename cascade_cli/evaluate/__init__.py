@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cascade.errors import MissingDependency
+from cascade.errors import MissingDependency, SettingsError
 
 if TYPE_CHECKING:
     from cascade_cli.evaluate.evaluating import Ask, Evaluated
@@ -48,15 +48,18 @@ def run(wanted: argparse.Namespace) -> int:
     from cascade_cli.evaluate.evaluating import evaluate
     from cascade_cli.evaluate.progress import Progress
     from cascade_cli.evaluate.report import as_json, told
+    from cascade_cli.evaluate.settings import JournalOf
 
     settings, progress = _settings(wanted), Progress()
+    if isinstance(settings.data, JournalOf) and (wanted.processes or wanted.pictures):
+        raise SettingsError(str(wanted.config), ["a journal is only gone through again: no --processes, no --pictures"])
     try:
         found = evaluate(
             settings, str(wanted.config), progress, _over_processes(settings) if wanted.processes else None
         )
     finally:
         progress.close()
-    pictures = _draw(wanted.pictures, found, settings) if wanted.pictures else []
+    pictures = _draw(wanted.pictures, found, settings) if wanted.pictures and found.recordings else []
     if wanted.json:
         said = as_json(found, [str(path) for path in pictures])
         sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
@@ -88,6 +91,7 @@ def _settings(wanted: argparse.Namespace) -> Evaluation:
 def _draw(folder: Path, found: Evaluated, settings: Evaluation) -> list[Path]:
     from cascade_cli.evaluate import pictures
 
+    assert found.recordings is not None
     made = {"trade-off": pictures.trade_off(settings.name or found.task, found.rows, found.sweeps)}
     reliable = pictures.reliabilities(found.recordings, found.right, settings.seed)
     if reliable:

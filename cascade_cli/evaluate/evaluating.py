@@ -9,19 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from cascade.adapters.bundle_folder import LoadedRelease
+from cascade.adapters.world.models import ReleaseModels
+from cascade.adapters.world.node import Engine
 from cascade.errors import SettingsError
 from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord
 from cascade.release.bundle import TIERS, ReleaseManifest, StageSpec, Tier
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
+from cascade.release.segments import before, continues
 from cascade_cli.evaluate.figures import Candidate, Difference, Row, Single, difference, row_of, singles
-from cascade_cli.evaluate.in_memory import InMemory, RecordedModels
+from cascade_cli.evaluate.in_memory import InMemory, RecordedModels, SegmentedModels
 from cascade_cli.evaluate.intervals import Array
+from cascade_cli.evaluate.looking_back import look_back
 from cascade_cli.evaluate.progress import Progress
 from cascade_cli.evaluate.recorded import Place, Recorded, opened, record_release, usual_cache
 from cascade_cli.evaluate.replayed import Replayed, Told, gathered, numbers_of, right_by
 from cascade_cli.evaluate.samples import DataSet, misfits, open_data, unsayable
-from cascade_cli.evaluate.settings import Evaluation
+from cascade_cli.evaluate.settings import Evaluation, JournalOf
 from cascade_cli.evaluate.sweeps import Sweep, readable, rights, sweeps
 from cascade_cli.evaluate.systems import CASCADE, System, rival, systems_of
 
@@ -40,11 +44,11 @@ class Evaluated:
     how: str
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
-    """The cascade against each tier alone."""
+    """The cascade against each tier alone; other thresholds against what was."""
     singles: tuple[Single, ...]
     sweeps: tuple[Sweep, ...]
-    recordings: Recordings
-    """After calibration."""
+    recordings: Recordings | None
+    """After calibration. None: they don't hold all samples, and make no picture."""
     right: tuple[Array, ...]
     """Per stage of the recordings and sample."""
     gates: tuple[GateSpec, ...]
@@ -52,22 +56,62 @@ class Evaluated:
     """Stage by stage: samples that were run, and not found in the cache."""
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def differences_of(self) -> str:
+        """Who is compared."""
+        return f"the {CASCADE}" if self.ran else self.rows[-1].system
+
 
 def evaluate(settings: Evaluation, where: str, progress: Progress, ask: Ask | None = None) -> Evaluated:
     """`ask`: how questions are put; absent: in memory."""
+    if isinstance(settings.data, JournalOf):
+        return _from_a_journal(settings, settings.data)
     data = open_data(settings.data, progress.doing("reading samples"))
     _check(data, opened(settings.release), settings, where)
     recorded = _recorded(settings.release, settings, data, progress)
-    rivals = {folder.name: _recorded(folder, settings, data, progress) for folder in settings.rivals}
+    rivals = {folder.name: _rival(folder, settings, data, where, progress) for folder in settings.rivals}
     systems = systems_of(recorded.releases)
-    rival_systems = {
-        name: rival(name, each.releases["edge"]) for name, each in rivals.items() if _has_edge(each, name, where)
-    }
-    told = _told_in_memory(settings, data, recorded, systems, progress) if ask is None else ask(systems, data, progress)
-    for name, system in rival_systems.items():
-        told = {**told, **_told_in_memory(settings, data, rivals[name], [system], progress)}
+    told: Mapping[str, list[Told]]
+    if ask is None:
+        told = _told_in_memory(settings.release, settings, data, recorded, systems, progress)
+    else:
+        told = ask(systems, data, progress)
+    for folder in settings.rivals:
+        single = rival(folder.name, rivals[folder.name].releases["edge"])
+        told = {**told, **_told_in_memory(folder, settings, data, rivals[folder.name], [single], progress)}
     replays = {name: gathered(name, each, data.labels, right_by(settings.within)) for name, each in told.items()}
     return _evaluated(settings, data, recorded, rivals, replays, "in memory" if ask is None else "over processes")
+
+
+def _from_a_journal(settings: Evaluation, table: JournalOf) -> Evaluated:
+    life = look_back(settings, table)
+    per_byte, seed = settings.above.budget.joules_per_byte, settings.seed
+    was, would_be = life.replays.values()
+    notes = [*life.notes]
+    if life.unknown:
+        between = (
+            "" if life.right_between is None else " (right: between {:.1%} and {:.1%})".format(*life.right_between)
+        )
+        notes.append(
+            f"of {life.unknown:.1%} of the questions nobody knows what the hop above would have said{between}; "
+            "shares right are of the others, and their bytes are taken as those that climbed had on average"
+        )
+    return Evaluated(
+        task=life.task,
+        release=str(settings.release),
+        source=str(table.path),
+        samples=was.questions,
+        how="by going through the journal again",
+        rows=tuple(row_of(each, per_byte, seed) for each in (was, would_be)),
+        differences=(difference(would_be, was, per_byte, seed),),
+        singles=(),
+        sweeps=(),
+        recordings=None,
+        right=(),
+        gates=(),
+        ran={},
+        notes=tuple(notes),
+    )
 
 
 def _recorded(folder: Path, settings: Evaluation, data: DataSet, progress: Progress) -> Recorded:
@@ -75,20 +119,36 @@ def _recorded(folder: Path, settings: Evaluation, data: DataSet, progress: Progr
     return record_release(folder, data, settings.cache or usual_cache(), settings.engine, doing)
 
 
-def _has_edge(found: Recorded, name: str, where: str) -> bool:
-    if "edge" not in found.releases:
-        raise SettingsError(where, [f"rivals: {name} has no bundle for tier edge, where a single model would run"])
-    return True
+def _rival(folder: Path, settings: Evaluation, data: DataSet, where: str, progress: Progress) -> Recorded:
+    if "edge" not in opened(folder):
+        raise SettingsError(where, [f"rivals: {folder} has no bundle for tier edge, where a single model would run"])
+    return _recorded(folder, settings, data, progress)
 
 
 def _told_in_memory(
-    settings: Evaluation, data: DataSet, recorded: Recorded, systems: Sequence[System], progress: Progress
+    folder: Path,
+    settings: Evaluation,
+    data: DataSet,
+    recorded: Recorded,
+    systems: Sequence[System],
+    progress: Progress,
 ) -> dict[str, list[Told]]:
-    engine = RecordedModels(calibrated(recorded), data, settings)
-    return {
-        system.name: InMemory(system, engine, data, settings).run(progress.doing(f"asking: {system.name}"))
-        for system in systems
-    }
+    engine, close = _engine(folder, settings, data, recorded)
+    try:
+        return {
+            system.name: InMemory(system, engine, data, settings).run(progress.doing(f"asking: {system.name}"))
+            for system in systems
+        }
+    finally:
+        close()
+
+
+def _engine(folder: Path, settings: Evaluation, data: DataSet, recorded: Recorded) -> tuple[Engine, Callable[[], None]]:
+    stages = calibrated(recorded)
+    if not any(before(spec) or spec.sends for spec in _specs(recorded.releases).values()):
+        return RecordedModels(stages, data, settings), lambda: None
+    models = ReleaseModels(folder, engines=settings.engine.engine_settings())
+    return SegmentedModels(models, stages, settings), models.close
 
 
 def _specs(releases: Mapping[Tier, LoadedRelease]) -> dict[tuple[str, str], StageSpec]:
@@ -167,7 +227,8 @@ def _manifest(recorded: Recorded) -> ReleaseManifest:
 
 def _as_recordings(data: DataSet, recorded: Recorded, replays: Mapping[str, Replayed]) -> Recordings:
     """With the bytes that the top alone was sent: what climbing costs, sample by sample."""
-    stages = tuple(calibrated(recorded).values())
+    specs = _specs(recorded.releases)
+    stages = tuple(stage for place, stage in calibrated(recorded).items() if not continues(specs[place]))
     names = sorted({*data.labels, *(word for stage in stages for word in stage.labels)})
     places = {name: index for index, name in enumerate(names)}
     top = [each for name, each in replays.items() if name.endswith(" only")][-1]

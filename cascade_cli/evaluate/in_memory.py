@@ -15,12 +15,13 @@ import numpy as np
 
 from cascade.adapters.world.fleet import Fleet
 from cascade.adapters.world.link import Weather
+from cascade.adapters.world.models import ReleaseModels
 from cascade.adapters.world.node import Engine
 from cascade.errors import IllegalTransition
 from cascade.inference.effects import RunStage
 from cascade.inference.events import Asked, Event, Predicted, RunFailed
 from cascade.inference.recordings import StageRecord
-from cascade.messages import Answer, Energy, Question
+from cascade.messages import Answer, Energy, Key, Question
 from cascade.release.bundle import TIERS
 from cascade.wire.content import compressed
 from cascade_cli.evaluate.recorded import Place
@@ -59,6 +60,28 @@ class RecordedModels:
         joules = float(np.nansum(stage.joules[rows]))
         results = tuple(stage.prediction(row) for row in rows)
         return Predicted(wanted.run, results, self._ms[place] * len(rows), joules, self._energy[place])
+
+
+class SegmentedModels:
+    """An engine for models in segments, which hand hidden features on, and up: those are run, not recalled. What a call
+    takes is what it took when it was recorded, so that a busy machine changes no answer."""
+
+    def __init__(self, models: ReleaseModels, stages: Mapping[Place, StageRecord], settings: Evaluation) -> None:
+        self._models = models
+        self._ms = {place: _call_ms(stage, settings) for place, stage in stages.items()}
+
+    def __call__(self, tier: str, wanted: RunStage) -> Predicted | RunFailed:
+        outcome = self._models(tier, wanted)
+        if isinstance(outcome, RunFailed):
+            return outcome
+        place: Place = (tier, wanted.stage)  # type: ignore[assignment]  # a node's tier is one of the three
+        return msgspec.structs.replace(outcome, ms=self._ms[place] * len(wanted.questions))
+
+    def sendable(self, tier: str, question: Question, stage: str) -> Question | None:
+        return self._models.sendable(tier, question, stage)
+
+    def free(self, tier: str, key: Key) -> None:
+        self._models.free(tier, key)
 
 
 def _call_ms(stage: StageRecord, settings: Evaluation) -> float:
@@ -105,6 +128,7 @@ class InMemory:
             gateway_uplink=asking.uplink_settings(),
             topmost=system.topmost,
             prepare=self._prepared,
+            hidden=engine if isinstance(engine, SegmentedModels) else None,
         )
         self._first: dict[str, _Heard] = {}
         self._told: dict[str, Told] = {}

@@ -25,9 +25,10 @@ from cascade.adapters.recording import LabelledSample, record
 from cascade.adapters.recording_file import read_recordings, write_recordings
 from cascade.adapters.settings_tables import EngineTable
 from cascade.adapters.stage_runner import StageRunner
-from cascade.errors import BundleRejected
+from cascade.errors import BundleRejected, StorageError
 from cascade.inference.recordings import BadRecording, Recordings, StageRecord
 from cascade.release.bundle import StageSpec, Tier, stage_digest
+from cascade.release.segments import before
 from cascade_cli.evaluate.samples import DataSet
 
 CHUNK = 1000
@@ -109,14 +110,20 @@ class _Recorder:
         for begin in range(0, len(self._data), CHUNK):
             end = min(begin + CHUNK, len(self._data))
             known = {place: self._kept(place, begin, end) for place in self._specs}
-            missing = {place for place, record in known.items() if record is None}
+            missing = self._with_segments({place for place, record in known.items() if record is None})
             fresh = self._run(missing, begin, end, progress) if missing else {}
             for place in self._specs:
-                record = known[place]
-                parts[place].append(fresh[place] if record is None else record)
-                ran[place] += (end - begin) if record is None else 0
+                kept = known[place]
+                parts[place].append(fresh[place] if place in fresh or kept is None else kept)
+                ran[place] += (end - begin) if place in fresh else 0
             progress(end, len(self._data))
         return Recorded(self._releases, {place: joined(each) for place, each in parts.items()}, ran)
+
+    def _with_segments(self, missing: set[Place]) -> set[Place]:
+        """A segment goes on from what the one before it left: of such a bundle all stages are run, or none."""
+        tiers = {tier for tier, _ in missing}
+        joined_up = {tier for (tier, _), (spec, _) in self._specs.items() if before(spec)}
+        return missing | {place for place in self._specs if place[0] in tiers & joined_up}
 
     def _path(self, place: Place, begin: int, end: int) -> Path:
         spec, digest = self._specs[place]
@@ -156,7 +163,10 @@ class _Recorder:
         return found
 
     def _keep(self, path: Path, recordings: Recordings) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path.parent}: {error.strerror}; --cache FOLDER keeps predictions elsewhere") from None
         write_recordings(path, recordings)
 
     def _samples(self, begin: int, end: int) -> Iterator[LabelledSample]:

@@ -53,7 +53,7 @@ class Replayed:
 
     @property
     def questions(self) -> int:
-        return len(self.ms)
+        return len(self.right)
 
 
 def right_by(within: float) -> Right:

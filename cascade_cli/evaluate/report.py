@@ -26,7 +26,7 @@ def _told(found: Evaluated) -> Iterator[str]:
     yield from _shares(found.rows)
     yield ""
     if found.differences:
-        yield "the cascade, beside"
+        yield f"{found.differences_of}, beside"
         for each in found.differences:
             yield f"  {each.other:26}{_difference(each)}"
         yield ""
@@ -36,7 +36,8 @@ def _told(found: Evaluated) -> Iterator[str]:
         f"below each figure: {CONFIDENCE:.0%} interval ({', '.join(f'{what}: {how}' for what, how in METHODS.items())})"
     )
     yield _where_joules_come_from(found.rows)
-    yield f"run anew: {_ran(found)}"
+    if found.ran:
+        yield f"run anew: {_ran(found)}"
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

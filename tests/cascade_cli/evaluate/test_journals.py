@@ -1,0 +1,107 @@
+"""A journal from the field: gone through again bit for bit, and under other thresholds as far as anybody knows."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from cascade.adapters.bundle_folder import open_release, write_release
+from cascade.adapters.journal_writer import JournalWriter
+from cascade.adapters.world.models import ReleaseModels
+from cascade.release.bundle import StageGate
+from cascade.release.ladder import GateSpec
+from cascade_cli import exit_codes
+from cascade_cli.evaluate.in_memory import InMemory
+from cascade_cli.evaluate.replayed import decisions_digest
+from cascade_cli.evaluate.samples import open_data
+from cascade_cli.evaluate.systems import systems_of
+
+
+@pytest.fixture
+def lived(settings, folder):
+    """A device's journal, what its application was told, and a file of what was right."""
+    data, models = open_data(settings.data), ReleaseModels(settings.release)
+    (*_, cascade) = systems_of(models.releases)
+    replay = InMemory(cascade, models, data, settings)
+    device = replay.fleet.devices[0]
+    rebuild = {"hop": msgspec.to_builtins(device.settings), "uplink": msgspec.to_builtins(device._uplink)}
+    writer = JournalWriter(
+        folder / "device.journal", node=device.settings.node, tier="edge", seed=device.settings.seed, rebuild=rebuild
+    )
+    device.on_event = lambda event, effects, now: writer.append(now, event)
+    told = replay.run()
+    writer.close()
+    models.close()
+    lines = [json.dumps({"id": each.final.id, "label": label}) for each, label in zip(told, data.labels, strict=True)]
+    (folder / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    table = '{ kind = "journal", path = "device.journal", labels = "labels.jsonl" }'
+    (folder / "evaluate.toml").write_text(f'release = "release"\ndata = {table}\n')
+    return told
+
+
+def moved(folder, threshold):
+    gates = open_release(folder / "release", "edge").manifest.gates
+    changed = [
+        StageGate(tier=each.tier, stage=each.stage, gate=GateSpec("confidence", threshold))
+        if each.tier == "edge"
+        else each
+        for each in gates
+    ]
+    write_release(folder / "release", "scripted", "task", changed)
+
+
+def test_the_same_journal_gives_the_same_decisions_bit_for_bit(lived, evaluate):
+    first, second = evaluate(), evaluate()
+    assert first == second
+    assert first["systems"]["as it was"]["decisions"] == decisions_digest([each.final for each in lived])
+
+
+def test_under_the_thresholds_that_it_had_nothing_is_unknown_and_nothing_differs(lived, evaluate):
+    found = evaluate()["systems"]
+    was, same = found["as it was"], found["these thresholds"]
+    assert "unknown" not in same["answered_by"]
+    assert same["right"] == was["right"]
+    assert same["bytes_up_per_question"] == was["bytes_up_per_question"]
+
+
+def test_under_a_lower_threshold_all_is_known(lived, evaluate, folder):
+    moved(folder, 0.6)
+    found = evaluate()["systems"]
+    assert "unknown" not in found["these thresholds"]["answered_by"]
+    assert found["these thresholds"]["right"]["value"] < found["as it was"]["right"]["value"]
+    assert (
+        found["these thresholds"]["bytes_up_per_question"]["value"]
+        < found["as it was"]["bytes_up_per_question"]["value"]
+    )
+
+
+def test_under_a_higher_threshold_what_was_never_asked_above_is_unknown(lived, evaluate, folder):
+    moved(folder, 0.99)
+    found = evaluate()
+    assert found["systems"]["these thresholds"]["answered_by"]["unknown"]["value"] > 0.05
+    assert any("nobody knows" in note and "between" in note for note in found["notes"])
+
+
+def test_without_labels_accuracy_is_unknown_and_the_rest_is_not(lived, evaluate, folder):
+    (folder / "evaluate.toml").write_text('release = "release"\ndata = { kind = "journal", path = "device.journal" }\n')
+    was = evaluate()["systems"]["as it was"]
+    assert was["right"]["value"] is None
+    assert was["bytes_up_per_question"]["value"] > 0
+
+
+def test_a_journal_of_other_models_says_nothing_of_this_release(lived, evaluate, folder):
+    from cascade.adapters.scripted_release import write_scripted_release
+
+    write_scripted_release(folder / "release", faults={"edge": {"delay_ms": 0.001}})
+    refused = evaluate()
+    assert refused.code == exit_codes.WRONG
+    assert "other models than those of the journal" in refused.err
+
+
+def test_labels_of_other_questions_are_refused(lived, evaluate, folder):
+    (folder / "labels.jsonl").write_text('{"id": "no such", "label": "yes"}\n')
+    assert "no id that is in the journal" in evaluate().err
+    (folder / "labels.jsonl").write_text("yes\n")
+    assert "expected lines of" in evaluate().err
