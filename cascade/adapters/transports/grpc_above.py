@@ -159,8 +159,8 @@ class GrpcAbove:
         return some
 
     async def _send(self, call: Any, data: bytes, keys: tuple[Key, ...] = ()) -> None:
+        self._post(Sent("above", len(data), keys))  # before: an answer may be read before the write returns
         await call.write(data)
-        self._post(Sent("above", len(data), keys))
 
     async def _read(self, call: Any) -> str:
         unreadable, end = 0, getattr(aio, "EOF")  # noqa: B009 (missing from the stubs)
