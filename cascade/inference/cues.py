@@ -15,21 +15,29 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+# Ufuncs rather than `mean` and `std`, which give the same numbers: for one sample those cost more around than within.
+
+
 def _mean(rows: Array) -> Array:
-    return np.asarray(rows.mean(axis=1))
+    return np.asarray(np.add.reduce(rows, axis=1) / rows.shape[1])
 
 
 def _deviation(rows: Array) -> Array:
-    return np.asarray(rows.std(axis=1))
+    apart = rows - _mean(rows)[:, None]
+    apart *= apart
+    return np.asarray(np.sqrt(_mean(apart)))
 
 
 def _largest(rows: Array) -> Array:
-    return np.asarray(np.abs(rows).max(axis=1))
+    return np.asarray(np.maximum.reduce(np.abs(rows), axis=1))
 
 
 def _roughness(rows: Array) -> Array:
     """How much neighbours differ: noise is rough, a blurred image is not."""
-    return np.abs(np.diff(rows, axis=1)).mean(axis=1) if rows.shape[1] > 1 else np.zeros(len(rows), rows.dtype)
+    if rows.shape[1] < 2:
+        return np.zeros(len(rows), rows.dtype)
+    steps = rows[:, 1:] - rows[:, :-1]
+    return _mean(np.abs(steps, out=steps))
 
 
 CUES: dict[str, Callable[[Array], Array]] = {
@@ -44,4 +52,4 @@ CUES: dict[str, Callable[[Array], Array]] = {
 def cues_of(batch: Array, names: Sequence[str]) -> list[tuple[float, ...]]:
     """One tuple per sample."""
     rows = batch.reshape(len(batch), -1).astype(np.float32, copy=False)
-    return [tuple(row) for row in np.stack([CUES[name](rows) for name in names], axis=1).astype(float).tolist()]
+    return list(zip(*[CUES[name](rows).tolist() for name in names], strict=True))
