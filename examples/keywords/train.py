@@ -23,7 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from cascade.adapters.bundle_folder import write_bundle, write_release
 from cascade.release.bundle import BundleManifest, Costs, InputSpec, Lineage, OutputSpec, StageGate, StageSpec, Tier
 from cascade.release.ladder import GateSpec
-from cascade.release.preprocessing import Dequantise, Reshape
+from cascade.release.preprocessing import Check, Dequantise, Reshape
 from clips import LABELS, SCALE, TURNS, ZERO, Array, Clips, Source, official, split
 from ds_cnn import COEFFICIENTS, FRAMES, Dense, Layer, as_onnx, multiply_adds
 
@@ -74,14 +74,14 @@ def write(folder: Path, source: Source, turn: int = 0) -> None:
     dense = trained(source.ears, parts.train)
     above = as_onnx(source.ears, dense)
     edge_file, sums = f"model.{source.edge_format}", multiply_adds(source.ears)
-    ready = Dequantise(scale=SCALE, zero_point=ZERO)
-    shaped = (ready, Reshape(shape=(FRAMES, COEFFICIENTS, 1))) if source.edge_format == "tflite" else (ready,)
+    ready = (Check(clipped_share=0.2), Dequantise(scale=SCALE, zero_point=ZERO))
+    shaped = (*ready, Reshape(shape=(FRAMES, COEFFICIENTS, 1))) if source.edge_format == "tflite" else ready
     edge = stage(
         "ds-cnn-int8", edge_file, source.edge_format, shaped,
         Costs(multiply_adds=sums, bits=8, bytes_moved=len(source.edge)),
     )  # fmt: skip
     more = sums + sum(weights.size for weights, _ in dense.layers)
-    cloud = stage("ds-cnn-more", "model.onnx", "onnx", (ready,), Costs(multiply_adds=more, bytes_moved=len(above)))
+    cloud = stage("ds-cnn-more", "model.onnx", "onnx", ready, Costs(multiply_adds=more, bytes_moved=len(above)))
     release = folder / "release"
     write_bundle(release / "edge", bundle("edge", edge), {edge_file: source.edge})
     write_bundle(release / "cloud", bundle("cloud", cloud), {"model.onnx": above})
