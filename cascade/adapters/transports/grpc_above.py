@@ -159,8 +159,11 @@ class GrpcAbove:
         return some
 
     async def _send(self, call: Any, data: bytes, keys: tuple[Key, ...] = ()) -> None:
-        self._post(Sent("above", len(data), keys))  # before: an answer may be read before the write returns
+        if keys:
+            self._post(Sent("above", len(data), keys))  # its answers may be read before the write returns
         await call.write(data)
+        if not keys:
+            self._post(Sent("above", len(data)))
 
     async def _read(self, call: Any) -> str:
         unreadable, end = 0, getattr(aio, "EOF")  # noqa: B009 (missing from the stubs)
