@@ -11,7 +11,7 @@ drawing of the recordings, with the confidence, the means of the field are withi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +116,7 @@ class _Walk:
             counted = [losses.counted(target, scored) for target in accuracy or [usual]]
             return float(np.nansum([each.mean / each.bound for each in counted]))
 
-        return learned_path(learn, stages, risk, lambda scored: float(scored.all_bytes.mean()))
+        return learned_path(learn, stages, risk, price(all_climb(learn, stages)))
 
     def order(self, path: Path, learn: Recordings | None) -> list[Thresholds]:
         """Budgets alone: from the cheapest on, towards more accuracy. Both: from where it looks safest on the samples
@@ -189,6 +189,18 @@ class _Walk:
             f"no thresholds keep it on these recordings, and more samples would not help: "
             f"{target.text or target.kind}: found {worst.mean:.4g} at best, where {worst.bound:.4g} is allowed"
         )
+
+
+def price(dearest: Scored) -> Callable[[Scored], float]:
+    """What thresholds are to save: bytes on all links, and joules of the device's models, each as a share of what they
+    come to where everything climbs. An early exit saves no byte, and is there for the joules."""
+    most = [float(np.mean(each)) for each in (dearest.all_bytes, dearest.device_joules)]
+
+    def paid(scored: Scored) -> float:
+        spent = (scored.all_bytes, scored.device_joules)
+        return sum(float(np.mean(each)) / all_of_it for each, all_of_it in zip(spent, most, strict=True) if all_of_it)
+
+    return paid
 
 
 def all_climb(recordings: Recordings, stages: Sequence[Weighed]) -> Scored:
