@@ -9,7 +9,7 @@ COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 DEMO   ?= .venv-demo
 
-.PHONY: demo check test bench bench-peers lint types protos lock clean services
+.PHONY: demo check test bench bench-peers bench-examples lint types protos lock clean services
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/cascade demo
@@ -33,6 +33,11 @@ bench: $(READY) services
 
 bench-peers: $(READY)
 	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+# The tables in the READMEs of examples, on the data that CASCADE_DATA names. One line each.
+bench-examples: $(READY)
+	$(BIN)/python examples/keywords/measure.py
+	$(BIN)/python examples/spoken_digits/measure.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

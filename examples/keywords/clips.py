@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
 from ds_cnn import Layer, read_layers
 
 Array = npt.NDArray[Any]

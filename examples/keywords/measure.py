@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from clips import TURNS, Source, official
 from msgspec.structs import replace
+from train import write
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.world import InMemoryCascade
 from cascade.inference.shares import wilson
 from cascade.release.ladder import GateSpec
-from clips import TURNS, Source, official
-from train import write
 
 TARGET = "at most 2 points worse than the cloud, with 90 % confidence"
 ALONE = {"device only": "always", "cloud only": "never", "cascade": ""}
@@ -47,8 +47,8 @@ class Asked(NamedTuple):
 
 def calibrated(folder: Path, target: str = TARGET) -> None:
     """By the command, as anybody would. It says so where the clips can't support the promise."""
-    command = [sys.executable, "-m", "cascade_cli", "calibrate", str(folder / "release"), "--recordings",
-               str(folder / "recordings.npz"), "--record", str(folder / "calibrate.npz"), "--target", target]  # fmt: skip
+    files = ["--recordings", str(folder / "recordings.npz"), "--record", str(folder / "calibrate.npz")]
+    command = [sys.executable, "-m", "cascade_cli", "calibrate", str(folder / "release"), *files, "--target", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -58,9 +58,7 @@ def behind(release: Path, folder: Path, gate: str) -> Path:
     """The same bundles, with another gate on the device."""
     shutil.copytree(release, folder)
     manifest = open_release(folder, "edge").manifest
-    gates = [
-        replace(each, gate=GateSpec(gate)) if each.tier == "edge" and gate else each for each in manifest.gates
-    ]
+    gates = [replace(each, gate=GateSpec(gate)) if each.tier == "edge" and gate else each for each in manifest.gates]
     write_release(folder, manifest.name, manifest.task, gates)
     return folder
 

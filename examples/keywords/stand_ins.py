@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from clips import LABELS, SCALE, ZERO, Clips, Source
 from ds_cnn import COEFFICIENTS, FRAMES, Layer, as_onnx
 from train import trained, write
@@ -22,7 +21,9 @@ CHANNELS, CLIPS, FEW = 32, 600, 8
 
 def words(dice: np.random.Generator) -> Clips:
     knots = dice.normal(size=(len(LABELS), 8, 4)) * 40.0
-    wide = np.stack([[np.interp(np.linspace(0, 3, COEFFICIENTS), range(4), row) for row in word] for word in knots - 30.0])
+    wide = np.stack(
+        [[np.interp(np.linspace(0, 3, COEFFICIENTS), range(4), row) for row in word] for word in knots - 30.0]
+    )
     at = np.linspace(0, 7, FRAMES)
     label = np.arange(CLIPS) % len(LABELS)
     moved = np.clip(at + dice.uniform(-0.5, 0.5, (CLIPS, 1)), 0, 7)

@@ -1,9 +1,9 @@
-"""Makes the release of this example: MLPerf Tiny's int8 model on the device as it is, and a model above that knows more.
+"""Makes the release of this example: MLPerf Tiny's int8 model on the device as it is, one above that knows more.
 
-    CASCADE_DATA=… python examples/keywords/train.py [--turn 0] [--out examples/keywords/release]
+    CASCADE_DATA=… python examples/keywords/train.py [--turn 0] [--out examples/keywords]
 
 The model above is the float model of MLPerf Tiny up to its last layer, its means and its maxima, and a layer of 256
-that is trained here on 500 of the official inputs. Beside the release lie `calibrate.npz` and `test.npz`: the clips that
+that is trained here on 500 of the official inputs. Beside the release lie `calibrate.npz` and `test.npz`: clips that
 nothing here has looked at.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from clips import LABELS, SCALE, TURNS, ZERO, Array, Clips, Source, official, split
+from ds_cnn import COEFFICIENTS, FRAMES, Dense, Layer, as_onnx, multiply_adds
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
@@ -24,8 +26,6 @@ from cascade.adapters.bundle_folder import write_bundle, write_release
 from cascade.release.bundle import BundleManifest, Costs, InputSpec, Lineage, OutputSpec, StageGate, StageSpec, Tier
 from cascade.release.ladder import GateSpec
 from cascade.release.preprocessing import Check, Dequantise, Reshape
-from clips import LABELS, SCALE, TURNS, ZERO, Array, Clips, Source, official, split
-from ds_cnn import COEFFICIENTS, FRAMES, Dense, Layer, as_onnx, multiply_adds
 
 HERE = Path(__file__).parent
 HIDDEN, WEIGHT_DECAY = 256, 5.0

@@ -6,6 +6,7 @@ the other 30 for training. Of a speaker that is left out nothing is in any of th
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,9 @@ class Clips(NamedTuple):
 
     def rows(self, wanted: Array) -> Clips:
         rows = np.flatnonzero(wanted)
-        return Clips([self.sounds[row] for row in rows], self.label[rows], self.speaker[rows], self.index[rows], self.names)
+        return Clips(
+            [self.sounds[row] for row in rows], self.label[rows], self.speaker[rows], self.index[rows], self.names
+        )
 
     def by(self, name: str) -> Array:
         """Which are this speaker's."""
@@ -57,7 +60,7 @@ class Split(NamedTuple):
 def read(path: Path) -> Clips:
     with np.load(path) as file:
         audio, offset = file["audio"], file["offset"]
-        spoken = [audio[begin:end] for begin, end in zip(offset[:-1], offset[1:], strict=True)]
+        spoken = [audio[begin:end] for begin, end in pairwise(offset)]
         names = {int(each): str(file["speaker_names"][each]) for each in np.unique(file["speaker"])}
         return Clips(spoken, file["label"].astype(int), file["speaker"].astype(int), file["index"].astype(int), names)
 

@@ -1,7 +1,7 @@
 """A small convolutional network in numpy: trained here, run as ONNX. For data of some thousand clips that is enough.
 
 Inputs are log-mel spectra (batch, frames, bands, 1). Three convolutions with ramps, mean and maximum over time, one
-layer. Trained by Adam with a rate that falls to nothing, decay of weights, dropout, and labels that are a little unsure.
+layer. Trained by Adam with a rate that falls to nothing, decay of weights, dropout, and slightly unsure labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 Array = npt.NDArray[Any]
 BATCH = 64
-RATE, DECAY, DROPPED, UNSURE = 2e-3, 1e-3, 0.3, 0.05
+LEARNING, DECAY, DROPPED, UNSURE = 2e-3, 1e-3, 0.3, 0.05
 RANGE_NATS = 8.0
 """What is quieter than the loudest place by more than this counts as silence: about 35 dB."""
 
@@ -108,7 +108,7 @@ class Network:
         moments = [(np.zeros_like(each), np.zeros_like(each)) for each in self.parameters]
         for step in range(steps):
             slopes = self._slopes(*batch())
-            rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            rate = LEARNING * 0.5 * (1.0 + np.cos(np.pi * step / steps))
             for each, slope, (first, second) in zip(self.parameters, slopes, moments, strict=True):
                 first += 0.1 * (slope - first)
                 second += 0.001 * (slope * slope - second)
@@ -131,9 +131,7 @@ class Network:
         back, width = (wrong @ self.weights.T) * kept, flat.shape[2]
         slope = np.repeat(back[:, None, :width] / flat.shape[1], flat.shape[1], axis=1)
         highest = flat.argmax(1)[:, None]
-        np.put_along_axis(
-            slope, highest, np.take_along_axis(slope, highest, 1) + back[:, None, width:], 1
-        )
+        np.put_along_axis(slope, highest, np.take_along_axis(slope, highest, 1) + back[:, None, width:], 1)
         found = [pooled.T @ wrong, wrong.sum(0)]
         for number in reversed(range(len(self.convolutions))):
             slope, own = self.convolutions[number].backward(slope, number == 0)

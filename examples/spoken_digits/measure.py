@@ -23,14 +23,14 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
+from clips import Array, Clips, read
 from msgspec.structs import replace
+from train import STEPS, fsdd, write
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.world import InMemoryCascade
 from cascade.inference.careful import Standing
 from cascade.release.ladder import GateSpec
-from clips import Array, Clips, read
-from train import STEPS, fsdd, write
 
 TARGET = "at most 2 points worse than the cloud, with 90 % confidence"
 ORDERS = 5
@@ -69,8 +69,8 @@ class Met(NamedTuple):
 
 def calibrated(folder: Path, target: str = TARGET) -> None:
     """By the command, as anybody would. It says so where the clips can't support the promise."""
-    command = [sys.executable, "-m", "cascade_cli", "calibrate", str(folder / "release"), "--recordings",
-               str(folder / "recordings.npz"), "--record", str(folder / "calibrate.npz"), "--target", target]  # fmt: skip
+    files = ["--recordings", str(folder / "recordings.npz"), "--record", str(folder / "calibrate.npz")]
+    command = [sys.executable, "-m", "cascade_cli", "calibrate", str(folder / "release"), *files, "--target", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -81,6 +81,10 @@ def loaded(path: Path) -> tuple[Array, list[str]]:
         return file["sound"], file["labels"].tolist()
 
 
+def pairs(path: Path) -> list[tuple[Array, str]]:
+    return list(zip(*loaded(path), strict=True))
+
+
 def right_alone(folder: Path, gate: str, parts: Iterable[Path]) -> list[float]:
     """With this gate on the device: `always` is the device alone, `never` the model above alone."""
     there = folder / gate
@@ -89,10 +93,9 @@ def right_alone(folder: Path, gate: str, parts: Iterable[Path]) -> list[float]:
     gates = [replace(each, gate=GateSpec(gate)) if each.tier == "edge" else each for each in manifest.gates]
     write_release(there, manifest.name, manifest.task, gates)
     with InMemoryCascade(there) as cascade:
-        said = [(cascade.ask(sound, final=True).label, label) for path in parts for sound, label in zip(*loaded(path), strict=True)]
-    counts = [len(loaded(path)[1]) for path in parts]
-    right = np.array([a == b for a, b in said])
-    return [float(part.mean()) for part in np.split(right, np.cumsum(counts)[:-1])]
+        return [
+            mean(cascade.ask(sound, final=True).label == label for sound, label in part) for part in map(pairs, parts)
+        ]
 
 
 class Stream:
@@ -151,8 +154,8 @@ def measure(clips: Clips, folder: Path, ways: Sequence[str], steps: int = STEPS,
 
 
 HEADER = (
-    "| stranger | the model above | device alone | above alone | cascade | fall: device, cascade | escalated | noticed after |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| stranger | the model above | device alone | above alone | cascade | fall: device, cascade | escalated "
+    "| noticed after |\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -161,11 +164,12 @@ def row(met: Met) -> str:
         return f"{pair[0]:.1%} → {pair[1]:.1%}"
 
     right, escalated = zip(*met.cascade, strict=True)
-    falls = f"{100 * met.falls[0]:.1f}, {100 * met.falls[1]:.1f}: {'kept' if met.falls[1] < met.falls[0] / 2 else 'missed'}"
+    device, cascade = (100.0 * fall for fall in met.falls)
+    falls = f"{device:.1f}, {cascade:.1f}: {'kept' if cascade < device / 2 else 'missed'}"
     noticed = ", ".join("never" if each is None else str(each) for each in met.noticed)
     known = "has not heard them" if met.way == "strict" else "has heard them"
-    cells = (met.stranger, known, change(met.device), change(met.above), change(right), falls, change(escalated), noticed)
-    return f"| {' | '.join(cells)} |"
+    shares = (change(met.device), change(met.above), change(right))
+    return f"| {' | '.join((met.stranger, known, *shares, falls, change(escalated), noticed))} |"
 
 
 def main() -> None:
@@ -185,7 +189,7 @@ def main() -> None:
             found.append({**met._asdict(), "falls": met.falls})
     in_time = sum(each is not None and each <= WITHIN for met in found for each in met["noticed"])
     asked, early = sum(len(met["noticed"]) for met in found), sum(met["false_alarms"] for met in found)
-    print(f"\nnoticed within {WITHIN} questions: {in_time} of {asked}; careful before the stranger came: {early} of {asked}")
+    print(f"\nnoticed within {WITHIN} questions: {in_time} of {asked}; careful before that: {early} of {asked}")
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1))
 

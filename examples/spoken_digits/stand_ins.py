@@ -12,11 +12,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from clips import RATE, Array
 
 SPEAKERS = ("ada", "ben", "cleo", "dan")
-THROAT, PITCH_HZ, PACE, LOUDNESS = (1.0, 1.06, 0.95, 1.3), (120, 135, 110, 210), (1.0, 0.9, 1.1, 1.2), (0.5, 0.4, 0.6, 0.05)
+THROAT, PITCH_HZ, PACE, LOUDNESS = (
+    (1.0, 1.06, 0.95, 1.3),
+    (120, 135, 110, 210),
+    (1.0, 0.9, 1.1, 1.2),
+    (0.5, 0.4, 0.6, 0.05),
+)
 VOWELS_HZ = np.array([[730, 1090], [270, 2290], [300, 870], [530, 1840], [490, 1350]], float)
 
 

@@ -10,12 +10,15 @@ that were made faster, slower, duller, noisier. Beside `release` lie the clips t
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clips import RATE, Array, Clips, placed, read, split, spoken_faster
+from convolution import BATCH, Network, evened, model_bytes
 from onnx import helper, numpy_helper
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -27,8 +30,6 @@ from cascade.release.features import Feature
 from cascade.release.ladder import Care, GateSpec
 from cascade.release.preprocessing import Check, Normalise, Reshape
 from cascade.release.spectra import LogMel
-from clips import RATE, Array, Clips, placed, read, split, spoken_faster
-from convolution import BATCH, Network, evened, model_bytes
 
 HERE = Path(__file__).parent
 FIRST: tuple[Feature, ...] = (Check(clipped_share=0.01), Normalise(divide=32768.0))
@@ -98,7 +99,7 @@ class Variations:
 
     def _in_a_room(self, spectra: Array) -> Array:
         """Through another microphone, which colours it, and over noise."""
-        count, frames, bands = spectra.shape
+        count, _, bands = spectra.shape
         knots, at = self._dice.normal(size=(count, 5)) * 1.5, np.linspace(0, 4, bands)
         colour = np.stack([np.interp(at, range(5), each) for each in knots])
         coloured = spectra + colour[:, None].astype(np.float32)
@@ -143,12 +144,10 @@ def stage(name: str, features: tuple[Feature, ...], made: tuple[bytes, int], lab
 def write(folder: Path, clips: Clips, without: str = "", known_above: bool = False, steps: int = STEPS) -> None:
     parts, labels = split(clips, without, known_above), int(clips.label.max()) + 1
     below, above = small(parts.edge, labels), large(parts.cloud, labels, steps)
-    fed = 10 * COARSE.after((RATE,))[0]
+    flat = Reshape(shape=(math.prod(COARSE.after((RATE,))),))
+    cues = ("mean", "deviation", "roughness")
     stages: dict[Tier, tuple[StageSpec, bytes]] = {
-        "edge": (
-            stage("coarse", (*FIRST, COARSE, Reshape(shape=(fed,))), below, labels, cues=("mean", "deviation", "roughness")),
-            below[0],
-        ),
+        "edge": (stage("coarse", (*FIRST, COARSE, flat), below, labels, cues=cues), below[0]),
         "cloud": (stage("fine", (*FIRST, FINE), above, labels), above[0]),
     }
     gates = []

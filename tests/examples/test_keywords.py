@@ -25,7 +25,7 @@ def folder(tmp_path_factory, run) -> Path:
     run("keywords/stand_ins.py", made)
     for settings in EXAMPLE.glob("*.toml"):
         shutil.copy(settings, made)
-    target = "at most 10 points worse than the cloud, with 80 % confidence"
+    target = "at most 4 points worse than the cloud, with 80 % confidence"
     run(
         "-m", "cascade_cli", "calibrate", made / "release", "--recordings", made / "recordings.npz",
         "--record", made / "calibrate.npz", "--target", target,
@@ -43,7 +43,7 @@ def test_the_model_above_mends_more_than_it_spoils(folder, cascade):
     with np.load(folder / "test.npz") as file:
         clips, labels = file["mfcc"], file["labels"].tolist()
     together = sum(cascade.ask(clip, final=True).label == label for clip, label in zip(clips, labels, strict=True))
-    asked_above = cascade.totals().answered_by["cloud"]
+    asked_above = cascade.totals().answered_by.get("cloud", 0)
     cascade.cut("cloud")
     alone = sum(cascade.ask(clip).label == label for clip, label in zip(clips, labels, strict=True))
     assert together > alone
