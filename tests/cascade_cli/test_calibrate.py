@@ -88,6 +88,7 @@ def test_scores_are_calibrated_drawn_and_promise_nothing_until_thresholds_are_fo
     assert open_release(folder / "release", "edge").manifest.promise is not None
 
 
+@pytest.mark.slow
 def test_gates_are_learned_and_calibrations_fitted_on_samples_of_their_own(recorded, folder):
     said = recorded(*TARGET, "--deferral", "--method", "temperature", "--json")
     told = json.loads(said.out)

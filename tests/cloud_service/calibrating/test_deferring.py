@@ -84,6 +84,7 @@ def accuracy_when_asking(recordings, gate, share):
     return climb(recordings, stages, [at, None]).right.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [specialist, label_noise, shift])
 def test_where_confidence_fails_the_learned_gate_asks_about_what_the_hop_above_does_better(problem):
     learn, fresh = problem(np.random.default_rng(1), 4000), problem(np.random.default_rng(2), 8000)
@@ -105,6 +106,7 @@ def test_where_confidence_is_right_the_learned_gate_is_no_worse():
     assert accuracy_when_asking(fresh, learned, 0.3) > by_confidence - 0.005
 
 
+@pytest.mark.slow
 def test_a_prediction_without_the_cues_that_were_learned_from_is_never_sure():
     learn = shift(np.random.default_rng(1), 2000)
     gate = deferral_gate(fit_deferral(learn, *learn.stages), GateSpec("confidence", 0.9))

@@ -125,6 +125,7 @@ def test_a_reliability_is_drawn():
     assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == 30
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_true_error_as_often_as_it_says():
     """Confidence 0.9 throughout, right 8 times in 10: the error is 0.1."""
     rng = np.random.default_rng(0)

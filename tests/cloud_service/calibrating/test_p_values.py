@@ -16,6 +16,7 @@ def too_often(broken, runs):
     return binom.sf(broken - 1, runs, ERROR) < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("samples", "bound", "differing"),
     [(200, 0.02, 0.02), (200, 0.02, 0.2), (500, 0.01, 0.05), (1000, 0.005, 0.3), (3000, 0.005, 0.03), (400, 0.0, 0.1)],
