@@ -18,7 +18,7 @@ import msgspec
 
 from cascade.adapters.whole_file import write_whole
 from cascade.errors import BundleRejected
-from cascade.release.assembled import check_together, ladder_of, release_id
+from cascade.release.assembled import check_continuations, check_together, ladder_of, release_id
 from cascade.release.bundle import (
     FORMAT,
     MANIFEST_FILE,
@@ -177,9 +177,12 @@ def write_release(
     """Write the manifest of a release whose bundles lie in `folder/edge`, `folder/fog` and `folder/cloud`, or some of
     these. Returns its digest. A promise, or a reference, that is for other bundles or gates is refused."""
     bundles: dict[Tier, BundleRef] = {}
+    opened: dict[Tier, BundleManifest] = {}
     for tier in TIERS:
         if (folder / tier / MANIFEST_FILE).exists():
-            bundles[cast(Tier, tier)] = BundleRef(folder=tier, digest=open_bundle(folder / tier).digest)
+            bundle = open_bundle(folder / tier)
+            bundles[cast(Tier, tier)] = BundleRef(folder=tier, digest=bundle.digest)
+            opened[cast(Tier, tier)] = bundle.manifest
     if not bundles:
         raise BundleRejected(f"{folder}: no bundle in any of {', '.join(TIERS)}")
     raw = write_manifest(
@@ -198,6 +201,7 @@ def write_release(
     manifest = read_release_manifest(raw, str(folder / RELEASE_FILE))
     for tier_there in bundles:
         _check_part(folder.resolve(), manifest, tier_there)
+    check_continuations(opened, str(folder))
     write_whole(folder / RELEASE_FILE, raw)
     return digest_of(raw)
 

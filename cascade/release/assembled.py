@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from cascade.errors import BundleRejected
-from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier
+from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier, stage_digest
 from cascade.release.ladder import Ladder, LadderStage, Timing
 from cascade.release.segments import before, continues
 
@@ -35,6 +38,21 @@ def check_together(release: ReleaseManifest, tier: Tier, bundle: BundleManifest,
     for each in release.references:
         if each.tier == tier and len(each.cues) != cues.get(each.stage):
             raise BundleRejected(f"{where}: the reference of {each.stage} is of other cues than the stage has")
+
+
+def check_continuations(bundles: Mapping[Tier, BundleManifest], where: str) -> None:
+    """`BundleRejected` where a stage goes on from a segment that no tier below sends from. For who has all bundles."""
+    sent: set[str] = set()
+    for tier in TIERS:
+        bundle = bundles.get(cast(Tier, tier))
+        for stage in bundle.stages if bundle is not None else ():
+            wanted = next((spec.continues for spec in stage.inputs if spec.continues), "")
+            if wanted and wanted not in sent:
+                raise BundleRejected(
+                    f"{where}: {tier} stage {stage.name} goes on from a segment that no tier below sends"
+                )
+        if bundle is not None:
+            sent |= {stage_digest(stage, bundle) for stage in bundle.stages if stage.sends}
 
 
 def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> Ladder:

@@ -16,6 +16,8 @@ from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
 from cascade.release.promise import ModelAbove, Promise, gates_digest
 from cascade.release.reference import Reference
+from cascade.release.segments import continues
+from cloud_service.calibrating.fitting import CannotCalibrate
 from cloud_service.calibrating.guarantee import ASSUMES, METHOD
 from cloud_service.calibrating.working_out import Outcome, Place, Plan
 
@@ -40,6 +42,12 @@ def open_all(folder: Path) -> Opened:
     if missing:
         raise BundleRejected(f"{folder}: no bundle of {', '.join(missing)} is here; thresholds are for a whole ladder")
     stages = [(part.bundle.manifest, stage) for part in parts for stage in part.bundle.manifest.stages]
+    ahead = [(manifest.tier, stage.name) for manifest, stage in stages if continues(stage)]
+    if ahead:
+        raise CannotCalibrate(
+            f"{_listed(ahead)} goes on from hidden features of a tier below: which stage of a tier is asked depends on "
+            "what crosses, and recordings don't hold that. Thresholds are found for a ladder without it"
+        )
     gates: dict[Place, GateSpec] = {(entry.tier, entry.stage): entry.gate for entry in parts[0].manifest.gates}
     places: tuple[Place, ...] = tuple((manifest.tier, stage.name) for manifest, stage in stages)
     calibrations: dict[Place, Calibration | None] = {

@@ -15,7 +15,7 @@ from cascade.adapters.energy.estimate import joules_of
 from cascade.adapters.hidden_store import HiddenStore, rows_of
 from cascade.adapters.stage_runner import StageRunner
 from cascade.adapters.world import InMemoryCascade
-from cascade.errors import ModelRejected
+from cascade.errors import BundleRejected, ModelRejected
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
 from cascade.inference.watch_words import Look
@@ -35,6 +35,8 @@ from cascade.release.costs import whole_costs
 from cascade.release.ladder import GateSpec
 from cascade.release.preprocessing import Dequantise, Quantise
 from cascade.release.segments import travelling
+from cloud_service.calibrating.adopting import open_all
+from cloud_service.calibrating.fitting import CannotCalibrate
 
 SURE, UNSURE = (0.0, 1.0), (0.5, 0.5)
 LABELS = ("no", "yes")
@@ -311,6 +313,18 @@ def test_after_all_answers_nothing_is_held(tmp_path):
             cascade.ask(image(SURE if number % 3 else UNSURE, SURE if number % 2 else UNSURE, SURE))
         runner = cascade._models._runners["edge"]
         assert (len(runner.hidden), runner.hidden.bytes) == (0, 0)
+
+
+def test_a_release_whose_continuation_fits_no_segment_below_is_refused(tmp_path):
+    write_cascade(tmp_path)
+    write_edge(tmp_path, MODELS | {"exit1": script(WIDTH, hidden=6, delay_ms=1)})
+    with pytest.raises(BundleRejected, match="stage rest goes on from a segment that no tier below sends"):
+        write_release(tmp_path, "r", "t", gates("edge", "exit1", "exit2") + gates("fog", "whole", "rest"))
+
+
+def test_a_ladder_with_a_continuation_is_not_calibrated_as_if_it_were_a_straight_one(tmp_path):
+    with pytest.raises(CannotCalibrate, match="rest goes on from hidden features"):
+        open_all(write_cascade(tmp_path))
 
 
 def test_the_question_names_the_very_segment(tmp_path):

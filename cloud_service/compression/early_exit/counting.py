@@ -27,7 +27,7 @@ class Counted(NamedTuple):
 
 
 def counted(module: nn.Module, sample: Any) -> Counted:
-    """By running it on one sample. `ValueError` for a layer whose price isn't known here: nothing is free by default."""
+    """By running it on one sample. `ValueError` for a layer whose price isn't known: nothing is free by default."""
     multiply_adds, between = 0, 0
 
     def note(layer: nn.Module, given: Any, output: Any) -> None:
