@@ -15,6 +15,8 @@ LEFT, TOP, BELOW, GAP = 58, 34, 46, 44
 LINE_HEIGHT = 16
 COLOURS = ("#2a78c2", "#d9772b", "#4b9b57", "#b0486e", "#8767b5", "#8a7a3c")
 INK = "#7a7a7a"
+LEAST_SPAN = 1e-9
+"""Of an axis, beside its numbers: closer ones are drawn as one."""
 
 
 class Axis(NamedTuple):
@@ -37,8 +39,9 @@ class Axis(NamedTuple):
     ) -> Axis:
         """As wide as the values, and to the next tick on both sides."""
         low, high = (0.0 if from_zero else min(values)), max(values)
-        if high <= low:
-            low, high = (0.0, high or 1.0) if from_zero else (low - 0.5, high + 0.5)
+        if high - low <= LEAST_SPAN * max(1.0, abs(low), abs(high)):
+            half = 0.5 * max(1.0, abs(low))
+            low, high = (0.0, 1.0) if from_zero else (low - half, high + half)
         step = _step(high - low)
         low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
         return cls(title, low, min(high, max(at_most, low + step)), said)

@@ -73,7 +73,10 @@ def _over_processes(settings: Evaluation) -> Ask:
     from cascade_cli.evaluate.over_processes import ask_processes
 
     def ask(systems: Sequence[System], data: DataSet, progress: Progress) -> Mapping[str, list[Told]]:
-        return asyncio.run(ask_processes(settings.release, systems, data, settings, progress))
+        try:
+            return asyncio.run(ask_processes(settings.release, systems, data, settings, progress))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     return ask
 

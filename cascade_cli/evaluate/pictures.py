@@ -15,7 +15,7 @@ from cascade_cli.evaluate.figures import Row
 from cascade_cli.evaluate.intervals import Array, Figure
 from cascade_cli.evaluate.sweeps import Point, Sweep
 from cascade_cli.evaluate.systems import CASCADE
-from cloud_service.calibrating.reliability import Reliability, reliability
+from cloud_service.calibrating.reliability import Reliability, reliability, reliability_panel
 
 RIGHT, WRONG = "#4b9b57", "#c0453e"
 BINS = 20
@@ -134,23 +134,12 @@ def confidences(stage: StageRecord) -> Array | None:
 
 
 def reliability_picture(found: Mapping[str, Reliability]) -> str:
-    panels = [_reliability_panel(name, each) for name, each in found.items()]
+    panels = [reliability_panel(name, {"as it runs": each}) for name, each in found.items()]
     about = [
         "One dot for each fifteenth of the samples, by rising confidence. On the dashed line confidence means what it",
         "says; below it the model is surer than it is right. Error: expected calibration error, with 95 % interval.",
     ]
     return drawn(panels, about)
-
-
-def _reliability_panel(name: str, found: Reliability) -> Panel:
-    points = [(each.confidence, each.accuracy) for each in found.bins]
-    marks: list[Mark] = [
-        Line([(0.0, 0.0), (1.0, 1.0)], INK, dashed=True),
-        Line(points, COLOURS[0]),
-        *(Dot(x, y, COLOURS[0], radius=3.0) for x, y in points),
-        Note(0.03, 0.93, f"error {100 * found.error:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"),
-    ]
-    return Panel(name, Axis("confidence", 0.0, 1.0), Axis("right", 0.0, 1.0), marks)
 
 
 def confidence_picture(recordings: Recordings, right: Sequence[Array], gates: Sequence[GateSpec]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cascade_cli.evaluate.evaluating import Evaluated
 from cascade_cli.evaluate.figures import Difference, Row, Single, as_good
 from cascade_cli.evaluate.intervals import CONFIDENCE, METHODS, Figure
 
-COLUMN = 17
 FORMAT = 1
 UNITS = (("J", 1.0), ("mJ", 1e3), ("µJ", 1e6), ("nJ", 1e9))
 
@@ -24,11 +23,11 @@ def _told(found: Evaluated) -> Iterator[str]:
     yield from _table(found.rows)
     yield ""
     yield from _shares(found.rows)
-    yield ""
     if found.differences:
+        widest = max(len(each.other) for each in found.differences)
         yield f"{found.differences_of}, beside"
         for each in found.differences:
-            yield f"  {each.other:26}{_difference(each)}"
+            yield f"  {each.other:{widest}}  {_difference(each)}"
         yield ""
     yield from _best_single(found)
     yield from (f"note: {note}" for note in found.notes)
@@ -43,17 +42,38 @@ def _told(found: Evaluated) -> Iterator[str]:
 def _table(rows: Sequence[Row]) -> Iterator[str]:
     unit, scale = _unit(rows)
     heads = ["right %", "p50 ms", "p95 ms", "p99 ms", "bytes up", f"device {unit}", f"all {unit}"]
-    yield f"{'':22}" + "".join(f"{head:>{COLUMN}}" for head in heads)
-    for row in rows:
-        figures = [
+    lines = {
+        row.system: [
             _scaled(row.right, 100.0),
             *row.ms.values(),
             row.bytes_up,
             _scaled(row.device_joules, scale),
             _scaled(row.all_joules, scale),
         ]
-        yield f"{row.system:22}" + "".join(f"{_number(figure.value):>{COLUMN}}" for figure in figures)
-        yield f"{'':22}" + "".join(f"{_limits(figure):>{COLUMN}}" for figure in figures)
+        for row in rows
+    }
+    return _columns("", heads, lines)
+
+
+def _columns(title: str, heads: Sequence[str], lines: Mapping[str, Sequence[Figure]]) -> Iterator[str]:
+    """Each figure with its limits below it, in columns as wide as they have to be."""
+    names = max(len(title), *map(len, lines))
+    columns = [
+        max(len(head), *(len(text) for figures in lines.values() for text in _cell(figures[number])))
+        for number, head in enumerate(heads)
+    ]
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        return f"{name:{names}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, columns, strict=True))
+
+    yield line(title, heads)
+    for name, figures in lines.items():
+        yield line(name, (_number(figure.value) for figure in figures))
+        yield line("", map(_limits, figures))
+
+
+def _cell(figure: Figure) -> tuple[str, str]:
+    return _number(figure.value), _limits(figure)
 
 
 def _unit(rows: Sequence[Row]) -> tuple[str, float]:
@@ -67,12 +87,9 @@ def _shares(rows: Sequence[Row]) -> Iterator[str]:
     if not shared:
         return
     places = list(dict.fromkeys(place for row in shared for place in row.answered))
-    width = max([COLUMN, *(len(place) + 2 for place in places)])
-    yield f"{'answered by, %':22}" + "".join(f"{place:>{width}}" for place in places)
-    for row in shared:
-        figures = [_scaled(row.answered.get(place, Figure(0.0)), 100.0) for place in places]
-        yield f"{row.system:22}" + "".join(f"{_number(figure.value):>{width}}" for figure in figures)
-        yield f"{'':22}" + "".join(f"{_limits(figure):>{width}}" for figure in figures)
+    lines = {row.system: [_scaled(row.answered.get(place, Figure(0.0)), 100.0) for place in places] for row in shared}
+    yield from _columns("answered by, %", places, lines)
+    yield ""
 
 
 def _difference(found: Difference) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from cascade.adapters.charts import COLOURS, INK, Axis, Dot, Line, Mark, Panel, drawn
 
 Array = npt.NDArray[Any]
 
@@ -62,46 +65,20 @@ def _bins(confidence: Array) -> list[Array]:
     return [rows for rows in np.array_split(order, BINS) if len(rows)]
 
 
-_SIZE, _EDGE = 320, 40
+_BEFORE, _AFTER = COLOURS[1], COLOURS[0]
 
 
 def reliability_svg(title: str, before: Reliability, after: Reliability | None = None) -> str:
     """Accuracy against confidence, one point per bin; on the diagonal a confidence means what it says."""
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_SIZE + 2 * _EDGE}" height="{_SIZE + 2 * _EDGE}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{_SIZE + 2 * _EDGE}" height="{_SIZE + 2 * _EDGE}" fill="white"/>',
-        f'<text x="{_EDGE}" y="20">{_plain(title)}</text>',
-        f'<rect x="{_EDGE}" y="{_EDGE}" width="{_SIZE}" height="{_SIZE}" fill="none" stroke="#999"/>',
-        f'<line x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}" stroke="#999" stroke-dasharray="4"/>',
-        *_curve(before, "#c0392b"),
-        *(_curve(after, "#2471a3") if after else []),
-        f'<text x="{_EDGE}" y="{_SIZE + _EDGE + 16}">confidence 0</text>',
-        f'<text x="{_SIZE + _EDGE}" y="{_SIZE + _EDGE + 16}" text-anchor="end">1</text>',
-        f'<text x="{_EDGE - 6}" y="{_EDGE + 10}" text-anchor="end">1</text>',
-        f'<text x="{_EDGE + 8}" y="{_EDGE + 18}" fill="#c0392b">before: error {before.said()}</text>',
-    ]
-    if after:
-        lines.append(f'<text x="{_EDGE + 8}" y="{_EDGE + 34}" fill="#2471a3">after: error {after.said()}</text>')
-    return "\n".join([*lines, "</svg>", ""])
+    curves = {"before": before} if after is None else {"before": before, "after": after}
+    return drawn([reliability_panel(title, curves)])
 
 
-def _curve(of: Reliability, colour: str) -> list[str]:
-    points = " ".join(f"{_x(each.confidence):.1f},{_y(each.accuracy):.1f}" for each in of.bins)
-    dots = [
-        f'<circle cx="{_x(each.confidence):.1f}" cy="{_y(each.accuracy):.1f}" r="3" fill="{colour}"/>'
-        for each in of.bins
-    ]
-    return [f'<polyline points="{points}" fill="none" stroke="{colour}"/>', *dots]
-
-
-def _x(share: float) -> float:
-    return _EDGE + share * _SIZE
-
-
-def _y(share: float) -> float:
-    return _EDGE + (1.0 - share) * _SIZE
-
-
-def _plain(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def reliability_panel(title: str, curves: Mapping[str, Reliability]) -> Panel:
+    """One stage; each curve is named in the legend with its error."""
+    marks: list[Mark] = [Line([(0.0, 0.0), (1.0, 1.0)], INK, dashed=True)]
+    for (name, found), colour in zip(curves.items(), (_BEFORE, _AFTER), strict=False):
+        points = [(each.confidence, each.accuracy) for each in found.bins]
+        marks.append(Line(points, colour, f"{name}: error {found.said()}"))
+        marks += [Dot(x, y, colour, radius=3.0) for x, y in points]
+    return Panel(title, Axis("confidence", 0.0, 1.0), Axis("right", 0.0, 1.0), marks)
