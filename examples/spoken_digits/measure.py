@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from clips import Array, Clips, read
 from msgspec.structs import replace
-from train import STEPS, fsdd, write
+from train import fsdd, write
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.world import InMemoryCascade
@@ -143,14 +143,14 @@ def meet(folder: Path, stranger: str, way: str, orders: int = ORDERS) -> Met:
     )  # fmt: skip
 
 
-def measure(clips: Clips, folder: Path, ways: Sequence[str], steps: int = STEPS, orders: int = ORDERS) -> Iterable[Met]:
+def measure(clips: Clips, folder: Path, ways: Sequence[str], strangers: Sequence[str]) -> Iterable[Met]:
     for way in ways:
-        for stranger in clips.names.values():
+        for stranger in strangers:
             here = folder / f"{way}-{stranger}".replace(" ", "-")
             here.mkdir()
-            write(here, clips, stranger, known_above=way != "strict", steps=steps)
+            write(here, clips, stranger, known_above=way != "strict")
             calibrated(here)
-            yield meet(here, stranger, way, orders)
+            yield meet(here, stranger, way)
 
 
 HEADER = (
@@ -176,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--ways", nargs="+", choices=("strict", "known above"), default=["strict", "known above"])
+    parser.add_argument("--strangers", nargs="+", metavar="SPEAKER", help="absent, each in turn")
     parser.add_argument("--clips", type=Path, help="a file like FSDD's; absent, the one in CASCADE_DATA")
     options = parser.parse_args()
     if options.clips is None and "CASCADE_DATA" not in os.environ:
@@ -184,7 +185,8 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        for met in measure(read(options.clips or fsdd()), Path(temporary), options.ways):
+        clips = read(options.clips or fsdd())
+        for met in measure(clips, Path(temporary), options.ways, options.strangers or list(clips.names.values())):
             print(row(met), flush=True)
             found.append({**met._asdict(), "falls": met.falls})
     in_time = sum(each is not None and each <= WITHIN for met in found for each in met["noticed"])

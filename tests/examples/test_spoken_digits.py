@@ -107,3 +107,12 @@ def test_a_new_speaker_is_noticed_and_escalated(real_data, run, tmp_path):
         assert after > before
         device, cascade = met["falls"]
         assert cascade < device
+
+
+@pytest.mark.timeout(600)
+def test_where_the_model_above_knows_the_new_speaker_the_cascade_falls_by_less_than_half(real_data, run, tmp_path):
+    told = ("--ways", "known above", "--strangers", "jackson", "--json", tmp_path / "found.json")
+    run("spoken_digits/measure.py", *told, timeout_s=590.0)
+    (met,) = json.loads((tmp_path / "found.json").read_text())
+    device, cascade = met["falls"]
+    assert cascade < device / 2
