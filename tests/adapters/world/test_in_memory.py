@@ -208,3 +208,9 @@ def test_through_a_storm_and_outages_each_question_ends_once(release):
         assert sum(cascade.totals().answered_by.values()) == 300
     assert sorted(later) == sorted(provisional)
     assert len(provisional) > 20
+
+
+def test_a_release_that_promises_nothing_has_nothing_to_doubt(release):
+    with InMemoryCascade(release) as cascade:
+        cascade.ask(FOR_CLOUD)
+        assert cascade.stood() == ("unguarded", (), 0.0)
