@@ -16,7 +16,7 @@ from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord
 from cascade.release.bundle import TIERS, ReleaseManifest, StageSpec, Tier
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
-from cascade.release.segments import before, continues
+from cascade.release.segments import before
 from cascade_cli.evaluate.figures import Candidate, Difference, Row, Single, difference, row_of, singles
 from cascade_cli.evaluate.in_memory import InMemory, RecordedModels, SegmentedModels
 from cascade_cli.evaluate.intervals import Array
@@ -226,13 +226,11 @@ def _manifest(recorded: Recorded) -> ReleaseManifest:
 
 
 def _as_recordings(data: DataSet, recorded: Recorded, replays: Mapping[str, Replayed]) -> Recordings:
-    """With the bytes that the top alone was sent: what climbing costs, sample by sample."""
-    specs = _specs(recorded.releases)
-    stages = tuple(stage for place, stage in calibrated(recorded).items() if not continues(specs[place]))
+    """With the bytes that climbing costs, sample by sample."""
+    stages = tuple(calibrated(recorded).values())
     names = sorted({*data.labels, *(word for stage in stages for word in stage.labels)})
     places = {name: index for index, name in enumerate(names)}
-    top = [each for name, each in replays.items() if name.endswith(" only")][-1]
-    sent = top.bytes_up[TIERS[0]]
+    sent = _sent(recorded, replays)
     return Recordings(
         task=_manifest(recorded).task,
         stages=stages,
@@ -242,6 +240,18 @@ def _as_recordings(data: DataSet, recorded: Recorded, replays: Mapping[str, Repl
         max_input_bytes=int(sent.max()),
         source=data.source,
     )
+
+
+def _sent(recorded: Recorded, replays: Mapping[str, Replayed]) -> Array:
+    """What the top alone was sent. Where hidden features go up instead: what they took, and of the others the mean."""
+    top = [each for name, each in replays.items() if name.endswith(" only")][-1]
+    whole = top.bytes_up[TIERS[0]]
+    cascade = replays.get(CASCADE)
+    if cascade is None or not any(spec.sends for spec in _specs(recorded.releases).values()):
+        return whole
+    climbed = cascade.bytes_up[TIERS[0]]
+    usual = climbed[climbed > 0].mean() if climbed.any() else 0.0
+    return np.where(climbed > 0, climbed, usual)
 
 
 def _candidates(recordings: Recordings, right: Sequence[Array], recorded: Recorded) -> list[Candidate]:

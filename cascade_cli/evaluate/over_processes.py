@@ -152,10 +152,13 @@ state_dir = "gateway"
 host = "127.0.0.1"
 port = {self._broker_port}
 {above if self._top == "cloud" else ""}
-{self._every_task()}
+{self._tasks_of_gateway()}
 """
 
-    def _every_task(self) -> str:
+    def _tasks_of_gateway(self) -> str:
+        """With somebody above, it passes on what it has no model for."""
+        if self._top == "fog":
+            return self._listed(list(self._releases), "fog")
         return "\n".join(f'[[tasks]]\nname = "{task}"\nrelease = "{path}"' for task, path in self._releases.items())
 
     def _agent(self, number: int) -> str:

@@ -28,7 +28,7 @@ from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BundleRejected, StorageError
 from cascade.inference.recordings import BadRecording, Recordings, StageRecord
 from cascade.release.bundle import StageSpec, Tier, stage_digest
-from cascade.release.segments import before
+from cascade.release.segments import before, continues
 from cascade_cli.evaluate.samples import DataSet
 
 CHUNK = 1000
@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
 
     releases: Mapping[Tier, LoadedRelease]
     stages: Mapping[Place, StageRecord]
-    """Before calibration."""
+    """Before calibration. Without those that go on from hidden features of a tier below: no sample brings these."""
     ran: Mapping[Place, int]
     """Samples that were not in the cache."""
 
@@ -101,6 +101,7 @@ class _Recorder:
             (tier, spec.name): (spec, stage_digest(spec, release.bundle.manifest))
             for tier, release in releases.items()
             for spec in release.bundle.manifest.stages
+            if not continues(spec)
         }
         self._first_inputs = next(iter(releases.values())).bundle.manifest.stages[0].inputs
 

@@ -14,6 +14,7 @@ import msgspec
 from cascade.adapters.bundle_folder import LoadedRelease, write_bundle, write_release
 from cascade.release.bundle import BundleManifest, InputSpec, OutputSpec, StageGate, StageSpec
 from cascade.release.ladder import GateSpec
+from cascade.release.segments import before, continues
 from cascade_cli.evaluate.replayed import PASSES_ON
 from cascade_cli.evaluate.systems import System
 
@@ -25,11 +26,13 @@ def write_system(folder: Path, system: System, task: str) -> Path:
     """As a release for a task of its own. What stands at its top answers whatever it thinks of it."""
     gates: list[StageGate] = []
     for tier, release in system.releases.items():
-        manifest = msgspec.structs.replace(release.bundle.manifest, task=task)
+        stages = _runnable(release.bundle.manifest.stages, alone=len(system.releases) == 1)
+        manifest = msgspec.structs.replace(release.bundle.manifest, task=task, stages=stages)
         files = {path: release.bundle.folder / path for path in manifest.files}
         write_bundle(folder / tier, manifest, files)
-        mine = [gate for gate in release.manifest.gates if gate.tier == tier]
-        gates += _topped(mine, release) if tier == system.topmost else mine
+        names = [stage.name for stage in stages]
+        mine = [gate for gate in release.manifest.gates if gate.tier == tier and gate.stage in names]
+        gates += _topped(mine, names[-1]) if tier == system.topmost else mine
     if "edge" not in system.releases:
         write_bundle(
             folder / "edge", _passing_on(system.any_release, task), {"model.json": _script(system.any_release)}
@@ -39,8 +42,16 @@ def write_system(folder: Path, system: System, task: str) -> Path:
     return folder
 
 
-def _topped(gates: Sequence[StageGate], release: LoadedRelease) -> list[StageGate]:
-    last = release.bundle.manifest.stages[-1].name
+def _runnable(stages: Sequence[StageSpec], *, alone: bool) -> tuple[StageSpec, ...]:
+    """Where a tier is alone nobody sends it hidden features: without what would go on from those."""
+    left_out = {stage.name for stage in stages if alone and continues(stage)}
+    for stage in stages:
+        if before(stage) in left_out:
+            left_out.add(stage.name)
+    return tuple(stage for stage in stages if stage.name not in left_out)
+
+
+def _topped(gates: Sequence[StageGate], last: str) -> list[StageGate]:
     return [
         msgspec.structs.replace(gate, gate=GateSpec("always", drop=gate.gate.drop)) if gate.stage == last else gate
         for gate in gates
