@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cascade.errors import MissingDependency, SettingsError
+from cascade.errors import MissingDependency, SettingsError, StorageError
 
 if TYPE_CHECKING:
     from cascade_cli.evaluate.evaluating import Ask, Evaluated
@@ -53,6 +53,8 @@ def run(wanted: argparse.Namespace) -> int:
     settings, progress = _settings(wanted), Progress()
     if isinstance(settings.data, JournalOf) and (wanted.processes or wanted.pictures):
         raise SettingsError(str(wanted.config), ["a journal is only gone through again: no --processes, no --pictures"])
+    if wanted.pictures is not None:
+        _make(wanted.pictures)
     try:
         found = evaluate(
             settings, str(wanted.config), progress, _over_processes(settings) if wanted.processes else None
@@ -67,6 +69,14 @@ def run(wanted: argparse.Namespace) -> int:
         sys.stdout.writelines(f"{line}\n" for line in told(found))
         sys.stdout.writelines(f"{path}\n" for path in pictures)
     return 0
+
+
+def _make(folder: Path) -> None:
+    """Before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: pictures can't be put there: {error.strerror}") from None
 
 
 def _over_processes(settings: Evaluation) -> Ask:

@@ -24,7 +24,6 @@ LINE_COLOURS = (COLOURS[0], COLOURS[1], COLOURS[3])
 
 
 def draw(folder: Path, pictures: Mapping[str, str]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, svg in pictures.items():
         write_whole(folder / f"{name}.svg", svg.encode())

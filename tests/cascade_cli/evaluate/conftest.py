@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_file import read_settings
+from cascade_cli.evaluate.recorded import record_release
+from cascade_cli.evaluate.samples import open_data
 from cascade_cli.evaluate.settings import Evaluation
 
 SETTINGS = """
@@ -38,11 +41,22 @@ def write_samples(path: Path, samples: int = 160, seed: int = 0, **more: Any) ->
     return x
 
 
+@pytest.fixture(scope="session")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With what the models say in the cache: to load and run them takes longer than all else."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_scripted_release(folder / "release")
+    write_samples(folder / "samples.npz")
+    (folder / "evaluate.toml").write_text(SETTINGS)
+    settings = read_settings(folder / "evaluate.toml", Evaluation)
+    assert settings.cache is not None
+    record_release(settings.release, open_data(settings.data), settings.cache, settings.engine)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_scripted_release(tmp_path / "release")
-    write_samples(tmp_path / "samples.npz")
-    (tmp_path / "evaluate.toml").write_text(SETTINGS)
+def folder(recorded_once: Path, tmp_path: Path) -> Path:
+    shutil.copytree(recorded_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

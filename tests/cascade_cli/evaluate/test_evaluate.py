@@ -247,3 +247,9 @@ def test_over_processes_the_same_is_answered_as_in_memory(evaluate, folder, samp
         assert ours["answered_by"] == theirs["answered_by"]
         assert bool(ours["bytes_up_per_question"]["value"]) == bool(theirs["bytes_up_per_question"]["value"])
     assert processes["how"] == "over processes"
+
+
+def test_where_nothing_can_be_written_that_is_told_before_the_work(evaluate, folder):
+    (folder / "a-file").touch()
+    assert "pictures can't be put there" in evaluate("--pictures", folder / "a-file").err
+    assert "--cache FOLDER" in evaluate("--cache", folder / "a-file" / "x").err
