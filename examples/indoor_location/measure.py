@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,11 @@ from network import Array
 from train import main as train
 from train import recorded
 
+from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.world import InMemoryCascade
 from cascade.inference.recordings import Recordings
 from cascade.messages import Answer
+from cascade.release.ladder import Care
 
 TARGET = "at most 1 points worse than the cloud, with 90 % confidence"
 JOULES_PER_BYTE = 5e-6
@@ -76,14 +79,24 @@ def alone(task: str, tier: str, found: Recordings, test: Fingerprints) -> Row:
     )
 
 
-def cascade(task: str, release: Path, test: Fingerprints) -> Row:
+def careless(release: Path, folder: Path) -> Path:
+    """The same, with thresholds that never move: to see what being careful costs and saves."""
+    shutil.copytree(release, folder)
+    found = open_release(folder, "edge").manifest
+    write_release(
+        folder, found.name, found.task, found.gates, found.promise, references=found.references, care=Care(most=1.0)
+    )
+    return folder
+
+
+def cascade(task: str, release: Path, test: Fingerprints, system: str = "cascade") -> Row:
     with InMemoryCascade(release, joules_per_byte=JOULES_PER_BYTE) as made:
         answers = [made.ask(row, final=True) for row in test.rssi]
         totals = made.totals()
     asked = len(answers)
     at_device = totals.answered_by.get("edge", 0) / asked
     return Row(
-        task, "cascade", SCORES[task](np.array([_said(each) for each in answers]), test),
+        task, system, SCORES[task](np.array([_said(each) for each in answers]), test),
         at_device, totals.bytes_up.get("edge", 0) / asked, totals.joules["edge"] / asked,
     )  # fmt: skip
 
@@ -120,6 +133,8 @@ def measure(folder: Path, site: Site, target: str = TARGET) -> tuple[list[Row], 
         found = recorded(folder / task, site.test)
         rows += [alone(task, "edge", found, site.test), alone(task, "cloud", found, site.test)]
         rows.append(cascade(task, folder / task, site.test))
+        still = careless(folder / task, folder / f"{task}-careless")
+        rows.append(cascade(task, still, site.test, "never careful"))
         drift[task] = noticed(folder / task, site.choose, site.test)
     return rows, drift
 

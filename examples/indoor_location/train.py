@@ -27,16 +27,18 @@ from cascade.inference.features import apply_features
 from cascade.inference.recordings import Recordings
 from cascade.inference.references import references_of
 from cascade.release.bundle import BundleManifest, Costs, InputSpec, Lineage, OutputSpec, StageGate, StageSpec, Tier
-from cascade.release.ladder import GateSpec
+from cascade.release.ladder import Care, GateSpec
 from cascade.release.preprocessing import Rssi
 
 HERE = Path(__file__).parent
 FEATURE = Rssi(least_dbm=-105.0, power=2.0)
 HIDDEN, EPOCHS = 64, 40
 UNIT_M = 100.0
-WORSE_M = 2.0
+WORSE_M = 1.0
 """The cascade's mean error may be so much worse than the map's, on the phones for choosing."""
 UNTIL_CALIBRATED = 0.9
+CARE = Care(most=1.5)
+"""When in doubt. Ten times less doubt, as usual for confidences, is a tenth of the spread: nothing is that sure."""
 Models = dict[Tier, tuple[bytes, int]]
 """Of each tier: the file, and its multiply-adds."""
 
@@ -156,7 +158,7 @@ def write_position(folder: Path, site: Site) -> float:
         StageGate(tier="edge", stage="student", gate=gates[0]),
         StageGate(tier="cloud", stage="map", gate=gates[1]),
     ]
-    write_release(folder, "position", "position", entries, references=references_of(said, gates, digests))
+    write_release(folder, "position", "position", entries, references=references_of(said, gates, digests), care=CARE)
     return gates[0].threshold or 0.0
 
 

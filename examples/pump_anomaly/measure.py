@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import nab
 import numpy as np
 from msgspec.structs import replace
 from recordings import SKAB_FILE, STEP, Array, Count, Run, Runs, counted, folder, made_up, test_bed
@@ -120,6 +121,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         rows, every = measure(Path(temporary), runs)
     print(shown(rows, every))
+    if not options.made_up:
+        print()
+        nab.main()
     if options.json is not None:
         options.json.write_text(as_json(rows, every))
 

@@ -26,7 +26,7 @@ from edge_agent.settings import EdgeSettings
 pytest.importorskip("sklearn")
 pytest.importorskip("onnx")
 HERE = Path(__file__).resolve().parents[2] / "examples/pump_anomaly"
-ROOMS = ("recordings", "train", "measure")
+ROOMS = ("recordings", "nab", "train", "measure")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,20 @@ def test_the_onnx_models_say_what_was_trained(example: dict[str, ModuleType], ma
         (scores,) = session.run(None, {"rows": windows})
         wanted = getattr(example["train"], kind)(windows, anomalous)(windows)
         assert np.allclose(1.0 / (1.0 + np.exp(-scores[:, 0])), wanted, atol=1e-3)
+
+
+def test_a_series_of_any_unit_is_told_in_its_own_spreads(example: dict[str, ModuleType], tmp_path: Path) -> None:
+    nab = example["nab"]
+    dice = np.random.default_rng(0)
+    made = []
+    for number in range(8):
+        values = dice.normal(0, 1, 1200) * 10.0**number
+        values[700:760] += 8.0 * 10.0**number
+        ends = np.arange(nab.WINDOW, 1201, nab.STEP)
+        windows = np.stack([values[end - nab.WINDOW : end] for end in ends]).astype(np.float32)
+        made.append(nab.Series(str(number), windows, (ends > 700) & (ends <= 760), 300.0))
+    found = {system: counted for system, counted, _, _ in nab.measured(tmp_path, made)}
+    assert found["device only"].found == found["cascade"].found == 2
 
 
 def test_nan_climbs_and_is_never_easy(made: Path) -> None:
