@@ -87,14 +87,13 @@ def test_a_series_of_any_unit_is_told_in_its_own_spreads(example: dict[str, Modu
     assert found["device only"].found == found["cascade"].found == 2
 
 
-def test_nan_climbs_and_is_never_easy(made: Path) -> None:
+def test_nan_is_bad_input_and_never_easy(made: Path) -> None:
     window = np.zeros((20, 8), np.float32)
     window[3] = np.nan
     window[4] = 1.0
     with InMemoryCascade(made) as cascade:
         answer = cascade.ask(window, final=True)
-    assert answer.outcome is not Outcome.DROPPED
-    assert answer.tier != "edge" or answer.provisional or answer.outcome is Outcome.REFUSED
+    assert (answer.outcome, answer.reason, answer.prediction) == (Outcome.REFUSED, "bad_input", None)
 
 
 def test_a_stuck_pump_sensor_is_bad_input(made: Path) -> None:
