@@ -68,6 +68,13 @@ def test_the_trail_says_who_did_what_and_where_its_joules_come_from() -> None:
     assert (said["confidence"], said["threshold"], said["energy"]) == (None, 0.8, "unknown")
 
 
+def test_a_step_says_what_went_up_only_where_it_was_not_the_input() -> None:
+    step = Step(node="n", tier="edge", stage="exit2", model="a", verdict=Verdict.CLIMB, reason="unsure", sent="hidden")
+    usual = Step(node="n", tier="edge", stage="exit1", model="a", verdict=Verdict.CLIMB, reason="unsure")
+    first, second = answer_as_json(answer(trail=(step, usual)))["trail"]
+    assert (first["sent"], "sent" in second) == ("hidden", False)
+
+
 def test_a_line_is_strict_json_whatever_the_model_said() -> None:
     line = answer_line(answer(ClassScores((math.nan, math.inf, 1.0)), label="a\nb"))
     assert line.count(b"\n") == 1

@@ -123,6 +123,22 @@ def test_each_hop_is_told_with_what_it_saw_and_what_it_cost(answered: Callable[.
 
 
 @pytest.mark.parametrize(
+    ("sent", "said"),
+    [("hidden", " (hidden features)"), ("hidden, input", " (hidden features, then the input)"), ("news", " (news)")],
+)
+def test_what_went_up_in_place_of_the_input_is_told(answered: Callable[..., Answer], sent: str, said: str) -> None:
+    assert explain([answered(step(bytes_up=300, sent=sent), SURE)]).hops[0].endswith(f"300 bytes up{said}.")
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [("hidden", " (hidden features)"), ("hidden, input", " (hidden features, then the input)"), ("news", " (news)")],
+)
+def test_what_went_up_in_place_of_the_input_is_told(answered: Callable[..., Answer], sent: str, said: str) -> None:
+    assert explain([answered(step(bytes_up=300, sent=sent), SURE)]).hops[0].endswith(f"300 bytes up{said}.")
+
+
+@pytest.mark.parametrize(
     ("seen", "said"),
     [
         (step("edge", Verdict.ANSWER, "sure", confidence=0.1, threshold=0.3), "measured 0.10 and wants at most 0.30"),

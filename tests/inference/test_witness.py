@@ -18,6 +18,7 @@ from cascade.inference.events import (
     LadderInstalled,
     LinkLost,
     LinkUp,
+    Packed,
     Predicted,
     RunFailed,
     Sent,
@@ -95,6 +96,13 @@ def test_the_whole_way_of_a_question_is_told_with_its_times() -> None:
         '+50.00 ms the hop above said "yes" by fog, because it was sure enough',
         '+50.00 ms given an answer: "yes", because it was sure enough; 50 ms before its deadline',
     ]
+
+
+def test_hidden_features_in_place_of_the_input_are_told() -> None:
+    life = Life()
+    life.asked(2.0, 1)
+    life.happens(Packed(question().key, 120, 1500), 2.01)
+    assert "+10.00 ms its hidden features go up: 120 bytes in place of the 1,500 of the input" in life.told
 
 
 def test_a_link_that_is_lost_is_told_with_the_provisional_answer_and_the_correction() -> None:
