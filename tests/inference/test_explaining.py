@@ -131,14 +131,6 @@ def test_what_went_up_in_place_of_the_input_is_told(answered: Callable[..., Answ
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
-    [("hidden", " (hidden features)"), ("hidden, input", " (hidden features, then the input)"), ("news", " (news)")],
-)
-def test_what_went_up_in_place_of_the_input_is_told(answered: Callable[..., Answer], sent: str, said: str) -> None:
-    assert explain([answered(step(bytes_up=300, sent=sent), SURE)]).hops[0].endswith(f"300 bytes up{said}.")
-
-
-@pytest.mark.parametrize(
     ("seen", "said"),
     [
         (step("edge", Verdict.ANSWER, "sure", confidence=0.1, threshold=0.3), "measured 0.10 and wants at most 0.30"),
