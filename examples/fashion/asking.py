@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from data import Array, Images
+from data import Array, Images, Kind
 
 from cascade.adapters.bundle_folder import open_release
 from cascade.adapters.stage_runner import StageRunner
@@ -36,7 +36,8 @@ class Found(NamedTuple):
 class Device:
     """The hop and the models of an agent, without its sockets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: Kind) -> None:
+        self._task = kind.name
         self._release = open_release(folder, "edge")
         self._runner = StageRunner()
         self._hop = Hop(HopSettings(node="home.camera", tier="edge"))
@@ -49,7 +50,7 @@ class Device:
         """The answer, and the milliseconds until it was there."""
         self._asked += 1
         question = Question(
-            id=str(self._asked), device="home.camera", stream="camera", sequence=self._asked, task="fashion",
+            id=str(self._asked), device="home.camera", stream="camera", sequence=self._asked, task=self._task,
             release=self._release.id, payload=(Tensor("image", "uint8", image.shape, image.tobytes()),), ms_left=1e6,
         )  # fmt: skip
         began = time.perf_counter()
@@ -71,15 +72,15 @@ class Device:
                 self._runner.free(effect.key)
 
 
-def ask_all(folders: Mapping[str, Path], test: Images, names: tuple[str, ...], timed: int) -> dict[str, Found]:
+def ask_all(folders: Mapping[str, Path], kind: Kind, test: Images, timed: int) -> dict[str, Found]:
     """Every device about every image; in turns, so that what else the machine does falls on all alike. Times are those
     of the first `timed` images."""
-    devices = {name: Device(folder) for name, folder in folders.items()}
+    devices = {name: Device(folder, kind) for name, folder in folders.items()}
     rows: dict[str, list[tuple[bool, int, float, int]]] = {name: [] for name in devices}
     for at in range(0, len(test.images), BLOCK):
         part = test.taken(slice(at, at + BLOCK))
         for name, device in devices.items():
-            rows[name] += _block(device, part, names, ROUNDS if at < timed else 1)
+            rows[name] += _block(device, part, kind.labels, ROUNDS if at < timed else 1)
     found = {}
     for name, each in rows.items():
         right, multiply_adds, ms, stages = (np.array(column) for column in zip(*each, strict=True))

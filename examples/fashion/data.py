@@ -1,4 +1,4 @@
-"""Fashion-MNIST, split once and for all; and garments that a small generator draws, for tests where it isn't there.
+"""Fashion-MNIST and MNIST, split once and for all; and garments that a small generator draws, for tests without them.
 
     python examples/fashion/data.py     writes test.npz beside it, for `edge.toml` to replay
 
@@ -19,10 +19,38 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-LABELS = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+
+class Kind(NamedTuple):
+    """What there is to learn, and what may be told of where it comes from."""
+
+    name: str
+    title: str
+    folder: str
+    """In `CASCADE_DATA`."""
+    labels: tuple[str, ...]
+    made_from: str
+    mirrored: bool
+    """A garment and its mirror image are the same; a digit's is another one or none."""
+
+
+FASHION = Kind(
+    "fashion", "Fashion-MNIST", "fashion-mnist",
+    ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
+    "Fashion-MNIST, MIT licence", mirrored=True,
+)  # fmt: skip
+DIGITS = Kind(
+    "mnist", "MNIST", "mnist", tuple("0123456789"), "MNIST, no licence stated: not to be committed", mirrored=False
+)
+KINDS = {kind.name: kind for kind in (FASHION, DIGITS)}
 SIDE = 28
 CHOSEN_ON = 6_000
 SEED = 7
+
+
+def home(kind: Kind) -> Path:
+    """Where its settings are, and its releases."""
+    here = Path(__file__).parent
+    return here if kind is FASHION else here / kind.name
 
 
 class Images(NamedTuple):
@@ -43,14 +71,14 @@ class Split(NamedTuple):
     test: Images
 
 
-def save(path: Path, part: Images) -> None:
+def save(path: Path, part: Images, kind: Kind = FASHION) -> None:
     """As programs and sensors of this project read it."""
-    np.savez(path, image=part.images, labels=np.array(LABELS)[part.labels])
+    np.savez(path, image=part.images, labels=np.array(kind.labels)[part.labels])
 
 
-def real() -> Split | None:
+def real(kind: Kind = FASHION) -> Split | None:
     """None where `CASCADE_DATA` doesn't say where it is."""
-    folder = Path(os.environ.get("CASCADE_DATA", "")) / "fashion-mnist"
+    folder = Path(os.environ.get("CASCADE_DATA", "")) / kind.folder
     if not os.environ.get("CASCADE_DATA") or not folder.is_dir():
         return None
     learn, test = (Images(_images(folder, part), _labels(folder, part)) for part in ("train", "t10k"))
@@ -61,7 +89,7 @@ def drawn(samples: int = 1500) -> Split:
     """Ten kinds of shapes in noise: easy enough that a network of a few steps learns them, not so easy that all of them
     leave at the first exit."""
     chance = np.random.default_rng(SEED)
-    labels = chance.integers(0, len(LABELS), samples).astype(np.uint8)
+    labels = chance.integers(0, len(FASHION.labels), samples).astype(np.uint8)
     images = np.stack([_shape(int(label), chance) for label in labels])
     cut = samples * 3 // 5
     learn, test = Images(images[:cut], labels[:cut]), Images(images[cut:], labels[cut:])

@@ -1,6 +1,6 @@
 """The tables of the README, on the 10,000 images of the test set, which nothing here was trained or chosen on.
 
-    CASCADE_DATA=… python examples/fashion/measure.py [--json FILE]
+    CASCADE_DATA=… python examples/fashion/measure.py [--kind mnist] [--json FILE]
 
 First the device alone: its early exits, with thresholds that `cascade calibrate` finds on the images for choosing,
 beside its last exit, the same network trained without exits, and smaller ones. Then `cascade evaluate` of the cascade.
@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 from asking import Found, ask_all
-from data import LABELS, Split, drawn, real, save
+from data import FASHION, KINDS, Kind, Split, drawn, home, real, save
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.inference.shares import wilson
 from cascade.release.bundle import StageGate
 from cascade.release.ladder import GateSpec
 
-HERE = Path(__file__).parent
 ALONE_TARGET = "at most 0.5 points worse than the cloud, with 90 % confidence"
 """Of a ladder of one tier "the cloud" is its last stage."""
 EXITS, LAST, PLAIN = "early exits", "last exit", "plain"
@@ -43,33 +42,33 @@ def command(*words: object) -> str:
     return done.stdout
 
 
-def alone(release: Path, folder: Path, gate: GateSpec) -> Path:
+def alone(release: Path, folder: Path, kind: Kind, gate: GateSpec) -> Path:
     """The device's bundle in a release of its own, with one gate before all exits but the last."""
     shutil.copytree(release / "edge", folder / "edge")
     stages = open_release(release, "edge").bundle.manifest.stages
     gates = [StageGate(tier="edge", stage=stage.name, gate=gate) for stage in stages[:-1]]
     gates.append(StageGate(tier="edge", stage=stages[-1].name, gate=GateSpec("always")))
-    write_release(folder, "alone", "fashion", gates)
+    write_release(folder, "alone", kind.name, gates)
     return folder
 
 
-def calibrated(folder: Path, split: Split, work: Path, target: str) -> Path:
+def calibrated(folder: Path, kind: Kind, split: Split, work: Path, target: str) -> Path:
     samples = work / "choose.npz"
-    save(samples, split.choose)
+    save(samples, split.choose, kind)
     command("calibrate", folder, "--recordings", work / "alone.npz", "--record", samples, "--target", *target.split())
     return folder
 
 
-def device_alone(release: Path, singles: Path, split: Split, timed: int, target: str) -> dict[str, Found]:
+def device_alone(release: Path, singles: Path, kind: Kind, split: Split, timed: int, target: str) -> dict[str, Found]:
     with tempfile.TemporaryDirectory() as made:
         work = Path(made)
-        exits = alone(release, work / "exits", GateSpec("confidence", 0.9))
+        exits = alone(release, work / "exits", kind, GateSpec("confidence", 0.9))
         folders = {
-            EXITS: calibrated(exits, split, work, target),
-            LAST: alone(release, work / "last", GateSpec("never")),
+            EXITS: calibrated(exits, kind, split, work, target),
+            LAST: alone(release, work / "last", kind, GateSpec("never")),
             **{folder.name: folder for folder in sorted(singles.iterdir())},
         }
-        return ask_all(folders, split.test, LABELS, timed)
+        return ask_all(folders, kind, split.test, timed)
 
 
 def as_row(found: Found) -> dict[str, Any]:
@@ -106,24 +105,24 @@ def told(rows: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--release", type=Path, default=HERE / "release")
-    parser.add_argument("--singles", type=Path, default=HERE / "single")
+    parser.add_argument("--kind", choices=KINDS, default=FASHION.name, help="of images")
+    parser.add_argument("--release", type=Path, help="(default: release, mnist/release)")
+    parser.add_argument("--singles", type=Path, help="(default: single, mnist/single)")
     parser.add_argument("--json", type=Path, help="for programs: write the figures there")
     parser.add_argument("--drawn", action="store_true", help="on drawn garments, and of the device alone")
     parser.add_argument("--target", default=ALONE_TARGET, help="of the device's early exits")
     wanted = parser.parse_args()
-    split = drawn() if wanted.drawn else real()
+    kind = KINDS[wanted.kind]
+    split = drawn() if wanted.drawn else real(kind)
     if split is None:
-        print("CASCADE_DATA doesn't name Fashion-MNIST: nothing was measured")
+        print(f"CASCADE_DATA doesn't name {kind.title}: nothing was measured")
         return
-    found = {
-        name: as_row(each)
-        for name, each in device_alone(wanted.release, wanted.singles, split, TIMED, wanted.target).items()
-    }
-    told(found)
-    figures: dict[str, Any] = {"device": found}
+    release, singles = wanted.release or home(kind) / "release", wanted.singles or home(kind) / "single"
+    found = device_alone(release, singles, kind, split, TIMED, wanted.target)
+    figures: dict[str, Any] = {"device": {name: as_row(each) for name, each in found.items()}}
+    told(figures["device"])
     if not wanted.drawn:
-        config = [HERE / "evaluate.toml", "--data-root", os.environ["CASCADE_DATA"]]
+        config = [home(kind) / "evaluate.toml", "--data-root", os.environ["CASCADE_DATA"]]
         print("\n" + command("evaluate", *config))
         figures["cascade"] = json.loads(command("evaluate", *config, "--json"))
     if wanted.json is not None:

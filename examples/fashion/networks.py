@@ -78,8 +78,8 @@ class BothWays(nn.Module):
         return (self.network(images).softmax(1) + self.network(images.flip(2)).softmax(1)).log() - 0.6931
 
 
-def cloud(width: int = 24) -> SegmentedNetwork:
-    """A residual network; one segment, one exit."""
+def cloud(width: int = 24, mirrored: bool = True) -> SegmentedNetwork:
+    """A residual network; one segment, one exit. `mirrored`: what it knows is the same in a mirror."""
     body = nn.Sequential(
         Scaled(),
         convolved(1, width),
@@ -91,4 +91,4 @@ def cloud(width: int = 24) -> SegmentedNetwork:
         Residual(4 * width),
         exit_by_mean(4 * width),
     )
-    return SegmentedNetwork([(BothWays(body), nn.Identity())])
+    return SegmentedNetwork([(BothWays(body) if mirrored else body, nn.Identity())])

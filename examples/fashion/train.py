@@ -1,7 +1,8 @@
 """Trains the models of this example, and writes them as a release: three exits for the device, a larger one above.
 
-    python examples/fashion/train.py            Fashion-MNIST from CASCADE_DATA; some hours of one core
-    python examples/fashion/train.py --drawn    garments that a generator draws; a minute
+    python examples/fashion/train.py                 Fashion-MNIST from CASCADE_DATA; an hour of one core
+    python examples/fashion/train.py --kind mnist    MNIST, into folders of its own
+    python examples/fashion/train.py --drawn         garments that a generator draws; a minute
 
 Each network is kept in `--work` after each round, with the seconds that it took; a second run goes on from there.
 Nothing here looks at the test set. Needs `pip install 'cascade-runtime[compress,cloud]'`.
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from data import LABELS, Split, drawn, real, save
+from data import FASHION, KINDS, Kind, Split, drawn, home, real, save
 from networks import cloud, device
 
 from cascade.adapters.bundle_folder import write_bundle, write_release
@@ -32,11 +33,12 @@ from cloud_service.compression.early_exit.joint_training import Training, train_
 from cloud_service.compression.early_exit.network import SegmentedNetwork, probabilities
 from cloud_service.compression.rounded_weights import round_weights
 
-HERE = Path(__file__).parent
 TARGET = "at most 0.5 points worse than the cloud, with 90 % confidence"
 ALONE = (0.0, 0.0, 1.0)
 """Weights of exits: the same network, trained as if it had only the last."""
 SHIFT = 2
+WIDTHS = {"fashion": (1.0, 0.75, 0.5), "mnist": (0.5, 0.25)}
+"""Of the device's network, and of the smaller ones beside it."""
 IMAGE = InputSpec(tensor="image", shape=(28, 28), dtype="uint8", features=(Check(),))
 """A picture of one grey is what a covered or dead camera gives, and no garment: it is refused."""
 
@@ -48,40 +50,49 @@ class Recipe(NamedTuple):
     rounds: tuple[Training, ...]
 
 
-def recipes(epochs: int, bfloat16: bool) -> dict[str, Recipe]:
+def recipes(kind: Kind, epochs: int, bfloat16: bool) -> dict[str, Recipe]:
+    widths = WIDTHS[kind.name]
+
     def rounds(factor: float = 1.0, **more: Any) -> tuple[Training, ...]:
         first = max(1, round(factor * epochs))
         again = Training(epochs=max(1, first // 2), learning_rate=2e-3, seed=1, bfloat16=bfloat16, **more)
         return Training(epochs=first, bfloat16=bfloat16, **more), again
 
     return {
-        "device": Recipe(device, rounds()),
-        "cloud": Recipe(cloud, rounds(1.2, label_smoothing=0.05)),
-        "plain": Recipe(device, rounds(exit_weights=ALONE)),
-        "plain-half": Recipe(lambda: device(0.5), rounds(exit_weights=ALONE)),
-        "plain-three-quarters": Recipe(lambda: device(0.75), rounds(exit_weights=ALONE)),
+        "device": Recipe(lambda: device(widths[0]), rounds()),
+        "cloud": Recipe(lambda: cloud(mirrored=kind.mirrored), rounds(1.2, label_smoothing=0.05)),
+        "plain": Recipe(lambda: device(widths[0]), rounds(exit_weights=ALONE)),
+        **{
+            f"plain-{width:g}": Recipe(lambda width=width: device(width), rounds(exit_weights=ALONE))
+            for width in widths[1:]
+        },
     }
 
 
-def augmented(images: Any, chance: torch.Generator) -> Any:
-    """Mirrored by a coin, and shifted a little, all of a batch alike."""
+def mirrored(images: Any, chance: torch.Generator) -> Any:
+    """By a coin each, and shifted."""
     coins = torch.rand(len(images), generator=chance) < 0.5
-    images = torch.where(coins[:, None, None], images.flip(2), images)
+    return shifted(torch.where(coins[:, None, None], images.flip(2), images), chance)
+
+
+def shifted(images: Any, chance: torch.Generator) -> Any:
+    """A little, all of a batch alike."""
     down, right = (int(each) for each in torch.randint(0, 2 * SHIFT + 1, (2,), generator=chance))
     padded = torch.nn.functional.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))
     return padded[:, down : down + images.shape[1], right : right + images.shape[2]]
 
 
-def trained(name: str, recipe: Recipe, split: Split, work: Path) -> SegmentedNetwork:
+def trained(name: str, recipe: Recipe, kind: Kind, split: Split, work: Path) -> SegmentedNetwork:
     torch.manual_seed(0)
     network = recipe.network().to(memory_format=torch.channels_last)
     images, labels = (torch.from_numpy(np.ascontiguousarray(each)) for each in split.train)
+    augment = mirrored if kind.mirrored else shifted
     for number, how in enumerate(recipe.rounds, 1):
         kept = work / f"{name}.round{number}.pt"
         if not kept.exists():
             began, used = time.perf_counter(), time.process_time()
             train_jointly(
-                network, images, labels.long(), how, augmented, _teller(f"{name}, round {number}", network, split)
+                network, images, labels.long(), how, augment, _teller(f"{name}, round {number}", network, split)
             )
             seconds = {"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - used}
             work.mkdir(parents=True, exist_ok=True)
@@ -114,29 +125,31 @@ def exported(name: str, network: SegmentedNetwork, split: Split, work: Path) -> 
     return segments
 
 
-def written(folder: Path, tier: Any, stages: tuple[StageSpec, ...], segments: list[ExportedSegment]) -> BundleManifest:
-    lineage = Lineage(made_by="examples/fashion/train.py", made_from=("Fashion-MNIST, MIT licence",))
+def written(
+    folder: Path, kind: Kind, tier: Any, stages: tuple[StageSpec, ...], segments: list[ExportedSegment]
+) -> BundleManifest:
+    lineage = Lineage(made_by="examples/fashion/train.py", made_from=(kind.made_from,))
     manifest = BundleManifest(
-        format=1, name=f"fashion-{tier}", task="fashion", tier=tier, stages=stages, files={}, lineage=lineage
+        format=1, name=f"{kind.name}-{tier}", task=kind.name, tier=tier, stages=stages, files={}, lineage=lineage
     )
     return write_bundle(folder / tier, manifest, {each.path.name: each.path for each in segments}).manifest
 
 
-def write_cascade(folder: Path, device: list[ExportedSegment], above: list[ExportedSegment]) -> None:
+def write_cascade(folder: Path, kind: Kind, device: list[ExportedSegment], above: list[ExportedSegment]) -> None:
     """The gates are those from which `cascade calibrate` finds thresholds."""
-    below = written(folder, "edge", stages_of(device, IMAGE, LABELS), device)
-    top = written(folder, "cloud", stages_of(above, IMAGE, LABELS, names=["whole"]), above)
+    below = written(folder, kind, "edge", stages_of(device, IMAGE, kind.labels), device)
+    top = written(folder, kind, "cloud", stages_of(above, IMAGE, kind.labels, names=["whole"]), above)
     gates = [StageGate(tier="edge", stage=each.name, gate=GateSpec("confidence", 0.9)) for each in below.stages]
     gates += [StageGate(tier="cloud", stage=each.name, gate=GateSpec("always")) for each in top.stages]
-    write_release(folder, "fashion", "fashion", gates)
+    write_release(folder, kind.name, kind.name, gates)
 
 
-def write_single(folder: Path, segments: list[ExportedSegment]) -> None:
+def write_single(folder: Path, kind: Kind, segments: list[ExportedSegment]) -> None:
     """A device's only model: the others' peer, without a gate and without a cloud. Its exits but the last are never
     asked for: its segments are one file."""
-    manifest = written(folder, "edge", stages_of(segments, IMAGE, LABELS, names=["single"]), segments)
+    manifest = written(folder, kind, "edge", stages_of(segments, IMAGE, kind.labels, names=["single"]), segments)
     gates = [StageGate(tier="edge", stage=each.name, gate=GateSpec("always")) for each in manifest.stages]
-    write_release(folder, folder.name, "fashion", gates)
+    write_release(folder, folder.name, kind.name, gates)
 
 
 def as_one(network: SegmentedNetwork) -> SegmentedNetwork:
@@ -144,40 +157,43 @@ def as_one(network: SegmentedNetwork) -> SegmentedNetwork:
     return SegmentedNetwork([(torch.nn.Sequential(*network.trunks), network.exits[-1])])
 
 
-def calibrate(folder: Path, split: Split, work: Path, target: str) -> None:
+def calibrate(folder: Path, kind: Kind, split: Split, work: Path, target: str) -> None:
     """By the command, as anybody would."""
     samples, recordings = work / "choose.npz", work / "recordings.npz"
-    save(samples, split.choose)
+    save(samples, split.choose, kind)
     wanted = ["calibrate", folder, "--recordings", recordings, "--record", samples, "--target", *target.split()]
     subprocess.run([sys.executable, "-m", "cascade_cli", *map(str, wanted)], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "release", help="the release")
-    parser.add_argument("--singles", type=Path, default=HERE / "single", help="releases of single models beside it")
-    parser.add_argument("--work", type=Path, default=Path("build/fashion"), help="what is kept between runs")
+    parser.add_argument("--kind", choices=KINDS, default=FASHION.name, help="of images")
+    parser.add_argument("--out", type=Path, help="the release (default: release, mnist/release)")
+    parser.add_argument("--singles", type=Path, help="releases of single models (default: single, mnist/single)")
+    parser.add_argument("--work", type=Path, default=Path("build"), help="what is kept between runs, by kind")
     parser.add_argument("--epochs", type=int, default=12, help="of the first round; half as many follow")
     parser.add_argument("--bfloat16", action="store_true", help="where the processor multiplies these")
     parser.add_argument("--drawn", action="store_true", help="on drawn garments, not on Fashion-MNIST")
     parser.add_argument("--target", default=TARGET, help="of the thresholds of the cascade")
     parser.add_argument("--only", default="", help="names of networks, with commas: train them and write nothing")
     wanted = parser.parse_args()
-    split = drawn() if wanted.drawn else real()
+    kind = KINDS[wanted.kind]
+    split = drawn() if wanted.drawn else real(kind)
     if split is None:
-        parser.error("Fashion-MNIST is not there: say where by CASCADE_DATA, or take --drawn")
+        parser.error(f"{kind.title} is not there: say where by CASCADE_DATA, or take --drawn")
     torch.set_num_threads(1)
-    known = recipes(wanted.epochs, wanted.bfloat16)
+    work, known = wanted.work / kind.name, recipes(kind, wanted.epochs, wanted.bfloat16)
     names = wanted.only.split(",") if wanted.only else list(known)
-    networks = {name: trained(name, known[name], split, wanted.work) for name in names}
+    networks = {name: trained(name, known[name], kind, split, work) for name in names}
     if wanted.only:
         return
-    segments = {name: exported(name, networks[name], split, wanted.work) for name in ("device", "cloud")}
-    write_cascade(wanted.out, segments["device"], segments["cloud"])
+    out, singles = wanted.out or home(kind) / "release", wanted.singles or home(kind) / "single"
+    segments = {name: exported(name, networks[name], split, work) for name in ("device", "cloud")}
+    write_cascade(out, kind, segments["device"], segments["cloud"])
     for name in names:
         if name.startswith("plain"):
-            write_single(wanted.singles / name, exported(name, as_one(networks[name]), split, wanted.work))
-    calibrate(wanted.out, split, wanted.work, wanted.target)
+            write_single(singles / name, kind, exported(name, as_one(networks[name]), split, work))
+    calibrate(out, kind, split, work, wanted.target)
 
 
 if __name__ == "__main__":
