@@ -34,6 +34,10 @@ LEARN_SHARE = 0.15
 """Of samples, where only an order of thresholds has to be learned: more would be missed in the test."""
 
 
+JOULES_COUNT = 0.25
+"""What a share of the device's joules counts, where the same share of bytes counts 1: links are scarcer."""
+
+
 class CannotPromise(CascadeError):
     """The recordings don't support the promise. Says what would."""
 
@@ -194,11 +198,12 @@ class _Walk:
 def price(dearest: Scored) -> Callable[[Scored], float]:
     """What thresholds are to save: bytes on all links, and joules of the device's models, each as a share of what they
     come to where everything climbs. An early exit saves no byte, and is there for the joules."""
-    most = [float(np.mean(each)) for each in (dearest.all_bytes, dearest.device_joules)]
+    most_bytes, most_joules = float(dearest.all_bytes.mean()), float(dearest.device_joules.mean())
 
     def paid(scored: Scored) -> float:
-        spent = (scored.all_bytes, scored.device_joules)
-        return sum(float(np.mean(each)) / all_of_it for each, all_of_it in zip(spent, most, strict=True) if all_of_it)
+        sent = float(scored.all_bytes.mean()) / most_bytes if most_bytes else 0.0
+        spent = float(scored.device_joules.mean()) / most_joules if most_joules else 0.0
+        return sent + JOULES_COUNT * spent
 
     return paid
 

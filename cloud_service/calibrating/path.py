@@ -1,12 +1,14 @@
 """The order in which thresholds are tried: from everything climbs to everything is answered below.
 
 Of one threshold it is a fixed grid, which owes nothing to the data, so that all samples are left to test on. Of several
-it is learned on samples of its own: each step lowers the threshold that saves most for the risk it adds.
+it is learned on samples of its own: for each price of risk, from dear to cheap, the thresholds that are best at it, and
+small steps from each to the next. A greedy walk would not do: what it once gave to one exit it never takes back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,16 +20,16 @@ from cascade.inference.scoring import Scored, Weighed, climb
 Array = npt.NDArray[Any]
 Thresholds = tuple[float | None, ...]
 
-LEVELS = 48
-"""Thresholds tried of each gate, where they are learned: quantiles of what it measured."""
-_LOOK_AHEAD = 6
-"""Levels that one step may take at once: over a stretch where nothing is saved."""
+LEVELS = 56
+"""Thresholds tried of each gate, where they are learned: quantiles of what it measured, closest at both ends. Few are
+unsure, and whether these climb is what matters."""
 _FINENESS = 8
 """Steps of a fixed grid in which the distance to certainty doubles."""
-_PARTS = 8
-"""Small steps that a step is walked in."""
-_AS_IF_SEEN = 0.5
-"""Samples that a step is thought to have harmed beyond those seen: a step without harm is no step without risk."""
+PRICES = 0.1 * 2.0 ** np.arange(8.0, -6.0, -1.0)
+"""What a whole target's worth of risk costs, beside a cost of 1 where everything climbs."""
+_SWEEPS = 6
+_PARTS = 40
+"""Small steps, at most, between the thresholds of two prices: a walk that ends between far points ends at the first."""
 FIXED_GRIDS: dict[str, Callable[[Array], Array]] = {
     "confidence": lambda doubt: 1.0 - doubt,
     "margin": lambda doubt: 1.0 - doubt,
@@ -70,51 +72,73 @@ def _distinct(grid: Array) -> list[float]:
 def learned_path(
     recordings: Recordings, stages: Sequence[Weighed], risk: Callable[[Scored], float], cost: Callable[[Scored], float]
 ) -> Path:
-    """Greedy: at each step the threshold, and how far, that saves most cost for the risk that it adds."""
-    free = movable(stages)
-    levels = {number: _levels(stages[number]) for number in free}
-    at = dict.fromkeys(free, 0)
+    """`risk` is counted in targets, `cost` in what it costs where everything climbs."""
+    grid = _Grid(recordings, stages, risk, cost)
+    at = grid.nothing
+    points = [at]
+    for price in PRICES:
+        at = grid.best(at, float(price))
+        if at != points[-1]:
+            points.append(at)
+    if points[-1] != grid.everything:
+        points.append(grid.everything)
+    steps = [step for before, after in pairwise(points) for step in grid.between(before, after)]
+    return Path((*steps, grid.thresholds(points[-1])), True)
 
-    def thresholds(places: dict[int, int]) -> Thresholds:
-        return tuple(
-            levels[number][places[number]] if number in places else stage.gate.threshold
-            for number, stage in enumerate(stages)
-        )
 
-    def judged(places: dict[int, int]) -> tuple[float, float]:
-        scored = climb(recordings, stages, thresholds(places))
-        return risk(scored), cost(scored)
+Places = tuple[int, ...]
+"""Which level of each gate that can be moved."""
 
-    now, steps = judged(at), [thresholds(at)]
-    while any(at[number] < len(levels[number]) - 1 for number in free):
-        moves = [
-            {**at, number: to}
-            for number in free
-            for to in range(at[number] + 1, min(at[number] + _LOOK_AHEAD + 1, len(levels[number])))
+
+class _Grid:
+    """All levels of all gates that can be moved, and what was found out about places on it."""
+
+    def __init__(
+        self,
+        recordings: Recordings,
+        stages: Sequence[Weighed],
+        risk: Callable[[Scored], float],
+        cost: Callable[[Scored], float],
+    ) -> None:
+        self._recordings, self._stages, self._risk, self._cost = recordings, stages, risk, cost
+        self._free = movable(stages)
+        self._levels = [np.array(_levels(stages[number])) for number in self._free]
+        self._judged: dict[Places, tuple[float, float]] = {}
+        self.nothing: Places = (0,) * len(self._free)
+        self.everything: Places = tuple(len(levels) - 1 for levels in self._levels)
+
+    def best(self, at: Places, price: float) -> Places:
+        """From there on, one gate after the other, until none can be moved for the better."""
+        for _ in range(_SWEEPS):
+            before = at
+            for gate, levels in enumerate(self._levels):
+                moves = [(*at[:gate], level, *at[gate + 1 :]) for level in range(len(levels))]
+                at = min(moves, key=lambda places: self._paid(places, price))
+            if at == before:
+                break
+        return at
+
+    def between(self, before: Places, after: Places) -> list[Thresholds]:
+        """Small steps from one to the other, all gates together; the other is not among them."""
+        levels = max(abs(a - b) for a, b in zip(before, after, strict=True))
+        parts = min(2 * levels, _PARTS)
+        return [
+            self.thresholds(tuple(a + (b - a) * part / parts for a, b in zip(before, after, strict=True)))
+            for part in range(parts)
         ]
-        tried = [(move, judged(move)) for move in moves]
-        before = at
-        at, now = max(tried, key=lambda one: _worth(now, one[1], recordings.samples))
-        (moved,) = [number for number in free if at[number] != before[number]]
-        steps += _between(stages[moved], thresholds(before), thresholds(at), moved)
-    return Path(tuple(steps), True)
 
+    def thresholds(self, places: Sequence[float]) -> Thresholds:
+        found: list[float | None] = [stage.gate.threshold for stage in self._stages]
+        for number, levels, place in zip(self._free, self._levels, places, strict=True):
+            found[number] = float(np.interp(place, np.arange(len(levels)), levels))
+        return tuple(found)
 
-def _between(stage: Weighed, before: Thresholds, after: Thresholds, moved: int) -> list[Thresholds]:
-    """The step in small ones: a walk that ends between two far points would end at the first."""
-    low, high = sorted((before[moved] or 0.0, after[moved] or 0.0))
-    inside = stage.values[(stage.values > low) & (stage.values < high)]
-    count = min(_PARTS, len(inside))
-    grid = np.quantile(inside, np.linspace(0.0, 1.0, count + 1)[1:-1]).tolist() if count > 1 else []
-    grid = grid if stage.gate.measure.sure_below else grid[::-1]
-    return [(*before[:moved], at, *before[moved + 1 :]) for at in grid] + [after]
-
-
-def _worth(now: tuple[float, float], then: tuple[float, float], samples: int) -> float:
-    """Cost saved per risk added. A step that saves nothing is worth less the more it risks."""
-    risk, saved = then[0] - now[0], now[1] - then[1]
-    priced = max(risk, 0.0) + _AS_IF_SEEN / samples
-    return saved / priced if saved > 0.0 else -priced
+    def _paid(self, places: Places, price: float) -> float:
+        if places not in self._judged:
+            scored = climb(self._recordings, self._stages, self.thresholds(places))
+            self._judged[places] = self._risk(scored), self._cost(scored)
+        risk, cost = self._judged[places]
+        return cost + price * risk
 
 
 def _levels(stage: Weighed) -> list[float]:
@@ -123,7 +147,7 @@ def _levels(stage: Weighed) -> list[float]:
     below = stage.gate.measure.sure_below
     if not len(values):
         return [stage.gate.threshold or 0.0]
-    shares = np.linspace(0.0, 1.0, LEVELS)
+    shares = np.concatenate([[0.0], 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, LEVELS))), [1.0]])
     grid = np.quantile(values, shares if below else 1.0 - shares)
     nothing = np.nextafter(values.min(), -np.inf) if below else np.nextafter(values.max(), np.inf)
     return _distinct(np.concatenate([[nothing], grid]))
