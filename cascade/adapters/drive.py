@@ -203,7 +203,18 @@ class Drive(Generic[Event, Effect]):
         if not busy or self._unflushed_turns >= TURNS_BEFORE_FLUSH:
             self._unflushed_turns = 0
             self._flush()
+            busy = self._note_flushed() or busy
         return busy or bool(inbox)
+
+    def _note_flushed(self) -> bool:
+        """What was sent is noted in the same turn; true where that calls for another."""
+        inbox, more = self._inbox, False
+        if not inbox:
+            return False
+        for _ in range(len(inbox)):
+            more = self._take(inbox.popleft()) or more
+        self._wakes_at = self.machine.wakes_at
+        return more or (self._wakes_at is not None and self._wakes_at <= self.clock())
 
     def _arrange_next_turn(self, busy: bool) -> None:
         if busy:
@@ -221,13 +232,16 @@ class Drive(Generic[Event, Effect]):
             timer.cancel()
         self._timer = self._loop.call_later(in_s, self._timed_turn)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event) -> bool:
+        """Whether the machine wanted something."""
         now = self.clock()
         effects = self.machine.handle(event, now)
         for observe in self.observers:
             observe(event, effects, now)
         if effects:
             self._perform(effects)
+            return True
+        return False
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -15,7 +15,7 @@ from cascade.adapters.drive import Drive
 from cascade.adapters.going_up import smaller
 from cascade.adapters.slow_models import Paces, SlowModels
 from cascade.adapters.standing_log import StandingLog
-from cascade.adapters.transports.transport import PACK_QUESTIONS, Above
+from cascade.adapters.transports.transport import Above
 from cascade.inference.effects import (
     AskAbove,
     Effect,
@@ -134,8 +134,7 @@ class HopShell:
     def _flush(self) -> None:
         if self._asks and self._above is not None:
             asks, self._asks = self._asks, []
-            for start in range(0, len(asks), PACK_QUESTIONS):
-                self._above.ask(asks[start : start + PACK_QUESTIONS])
+            self._above.ask(asks)
         self._flush_replies()
 
     def _ask_above(self, wanted: AskAbove) -> None:

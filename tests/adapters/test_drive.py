@@ -118,3 +118,38 @@ async def test_a_stopped_pump_does_what_is_there_and_nothing_after_that(drive):
     drive.post_from_thread("too late")
     await turns()
     assert drive.machine.handled == ["there"]
+
+
+async def test_what_was_sent_is_noted_in_the_turn_that_sent_it(clock):
+    machine, flushes = Obedient(), []
+
+    def flush() -> None:
+        flushes.append(len(machine.handled))
+        if len(flushes) == 1:
+            drive.post("sent")
+
+    drive = Drive(machine, "tick", perform=lambda effects: None, flush=flush, clock=clock)
+    drive.start()
+    drive.post("asked")
+    await turns(1)
+    assert (machine.handled, flushes) == (["asked", "sent"], [1])
+
+
+async def test_what_that_calls_for_has_a_turn_of_its_own(clock):
+    class Answering(Obedient):
+        def handle(self, event: Any, now: float) -> list[Any]:
+            super().handle(event, now)
+            return ["ask again"] if event == "sent" else []
+
+    machine, flushes, wanted = Answering(), [], []
+
+    def flush() -> None:
+        if not flushes:
+            drive.post("sent")
+        flushes.append(wanted.copy())
+
+    drive = Drive(machine, "tick", perform=wanted.extend, flush=flush, clock=clock)
+    drive.start()
+    drive.post("asked")
+    await turns()
+    assert flushes == [[], ["ask again"]]

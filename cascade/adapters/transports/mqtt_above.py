@@ -124,6 +124,7 @@ class MqttAbove:
             questions = [question for question in questions if question.key not in self._suspects]
         if questions:
             self._ask_packed(questions)
+        self._session.flush()
 
     def _ask_packed(self, questions: Sequence[Question]) -> None:
         longest_ms = max(question.ms_left + question.keep_ms for question in questions)
@@ -137,7 +138,7 @@ class MqttAbove:
             unsendable=unsendable,
         )
         for payload, keys in messages:
-            sent = self._session.publish(self._ask_topic, payload, _Asked(keys), expiry_s=expiry_s)
+            sent = self._session.publish(self._ask_topic, payload, _Asked(keys), expiry_s=expiry_s, more=True)
             if sent is None:
                 if self._session.full:
                     self._obstruct(FULL)

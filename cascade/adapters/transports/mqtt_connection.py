@@ -39,6 +39,11 @@ LAST_MID, FIRST_MID = 65535, 32768
 """Identifiers of messages. paho numbers its subscriptions from below."""
 ENVELOPE_BYTES = 64
 """More than a PUBLISH takes beside its topic and payload."""
+ACK_WITHIN_S = 0.05
+"""For so long an acknowledgement waits for something to travel with. It keeps nobody waiting; but a write of its own
+takes as long as a model call."""
+ACKS_AT_ONCE = 8
+"""One in so many of those that the broker may wait for: at more of them the window would narrow."""
 
 
 class Loss(NamedTuple):
@@ -92,7 +97,9 @@ class Connection:
         self._settings, self._ears = settings, ears
         self._sock = TurnSocket(sock, settings.max_packet_bytes)
         self._client = self._paho()
-        self._flush_is_due = self._writer_is_on = self._watching = False
+        self._flush_is_due = self._ack_is_due = self._writer_is_on = self._watching = False
+        self._acks, self._most_acks = 0, max(1, settings.receive_maximum // ACKS_AT_ONCE)
+        """Written since the last flush."""
         self._mid = FIRST_MID
 
     def _paho(self) -> _Client:
@@ -134,7 +141,8 @@ class Connection:
         self._client.unsubscribe(filters)
 
     def publish(self, topic: str, payload: bytes, retain: bool, expiry_s: int) -> int | None:
-        """QoS 1. The packet's identifier, or None where there is no room. An expiry of 0 is none.
+        """QoS 1, sent with the next flush. The packet's identifier, or None where there is no room. An expiry of 0 is
+        none.
 
         The session bounds how many are in flight, so an identifier has long been free when its turn comes again.
         """
@@ -143,13 +151,24 @@ class Connection:
         self._mid = self._mid + 1 if self._mid < LAST_MID else FIRST_MID
         self._sock.write(publish_head(topic, len(payload), self._mid, retain, expiry_s))
         self._sock.write(payload)
-        self._flush_soon()
         return self._mid
 
     def ack(self, mid: int) -> None:
-        if not self.lost.done():
-            self._sock.write(puback(mid))
-            self._flush_soon()
+        """Goes with what is sent next, or alone before long."""
+        if self.lost.done():
+            return
+        self._sock.write(puback(mid))
+        self._acks += 1
+        if self._acks >= self._most_acks:
+            self.flush_soon()
+        elif not self._ack_is_due:
+            self._ack_is_due = True
+            self.loop.call_later(ACK_WITHIN_S, self._flush_acks)
+
+    def _flush_acks(self) -> None:
+        self._ack_is_due = False
+        if self._acks:
+            self.flush()
 
     def keep_alive(self) -> None:
         self._client.loop_misc()
@@ -162,7 +181,7 @@ class Connection:
     def leave(self) -> None:
         """Say goodbye; the will is not read."""
         self._client.disconnect()
-        self._flush()
+        self.flush()
         self.drop(Loss("closed", by_broker=False))
 
     def _close(self) -> None:
@@ -203,12 +222,14 @@ class Connection:
             self._sock.lend(packet(first, body))
             self._client.loop_read()
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
+        """With what else is written in this turn of the loop."""
         if not self._flush_is_due:
             self._flush_is_due = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        self._acks = 0
         if self.lost.done():
             return
         if self._client.want_write():
@@ -224,7 +245,7 @@ class Connection:
 
     def _watch_writing(self, wanted: bool) -> None:
         if wanted and not self._writer_is_on and not self.lost.done():
-            self.loop.add_writer(self._sock.fileno(), self._flush)
+            self.loop.add_writer(self._sock.fileno(), self.flush)
         elif self._writer_is_on and not wanted:
             self.loop.remove_writer(self._sock.fileno())
         self._writer_is_on = wanted
@@ -244,7 +265,7 @@ class Connection:
         self._stop_watching()
 
     def _on_want_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._flush_soon()
+        self.flush_soon()
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, terms: Properties | None

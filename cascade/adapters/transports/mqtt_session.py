@@ -116,9 +116,17 @@ class MqttSession:
             await asyncio.wait(ends, timeout=LAST_WORDS_S, return_when=asyncio.FIRST_COMPLETED)
 
     def publish(
-        self, topic: str, payload: bytes, tag: Any = None, *, retain: bool = False, expiry_s: int = 0
+        self,
+        topic: str,
+        payload: bytes,
+        tag: Any = None,
+        *,
+        retain: bool = False,
+        expiry_s: int = 0,
+        more: bool = False,
     ) -> int | None:
-        """Hand a message over; None where that can't be done now. `tag` comes back with its acknowledgement.
+        """Hand a message over; None where that can't be done now. `tag` comes back with its acknowledgement. `more`:
+        others follow, and then `flush`.
 
         Returns how large its packet is.
         """
@@ -126,7 +134,14 @@ class MqttSession:
             return None
         self._queue.append(_Message(topic, payload, tag, retain, expiry_s))
         self._send_queued(self._connection)
+        if not more:
+            self._connection.flush_soon()
         return len(topic) + len(payload) + 9 + (5 if expiry_s else 0)
+
+    def flush(self) -> None:
+        """At once, and not with the rest of this turn of the loop."""
+        if self._connection is not None:
+            self._connection.flush()
 
     def _send_queued(self, connection: Connection) -> None:
         """As many as the broker lets be in flight; beyond that it may hang up."""
@@ -261,6 +276,7 @@ class MqttSession:
             self._owner.acknowledged(self._in_flight.pop(mid), code)
         if self._queue and self._connection is not None:
             self._send_queued(self._connection)
+            self._connection.flush_soon()
         if self._drained is not None and not self.waiting and not self._drained.done():
             self._drained.set_result(None)
 
