@@ -87,7 +87,7 @@ class EdgeAgent:
             printer=self.answers.printer,
         )
         self.answers.printed = self.loop.printed
-        self._exporter = parts.new_exporter(settings, self.tally, self.loop.shell.idle_s)
+        self._exporter = parts.new_exporter(settings, self.tally, self.idle_s)
         self._socket: AskSocket | None = None
         self._watches: list[SensorWatch] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -126,6 +126,10 @@ class EdgeAgent:
             await watch.start(self._watches)
         if isinstance(self._above, MqttAbove):
             self._tasks.append(asyncio.create_task(self._send_metrics(self._above), name="metrics to the gateway"))
+
+    def idle_s(self) -> float:
+        """For how long the pump, or a model, owes a sign of life. From any thread."""
+        return max(self.loop.shell.idle_s(), *[watch.busy_s() for watch in self._watches], 0.0)
 
     async def stop(self) -> None:
         """What is open stays in the spool where its stream has one, and ends here where it has none."""

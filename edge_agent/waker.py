@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -47,6 +48,7 @@ class Waker:
         engine: LookEngine,
         tally: Tally,
         call_from_thread: Callable[[Callable[[], None]], None],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.spec = release.bundle.manifest.stages[0]
         ladder = release.ladder
@@ -60,6 +62,13 @@ class Waker:
         self._slow_models = SlowModels[Look, LookRan](self._run, self._ran)
         self._paces = Paces()
         self._why = ""
+        self._clock = clock
+        self._began_at: float | None = None
+
+    def busy_s(self) -> float:
+        """For how long the look that runs has been running, from any thread: nobody else waits for it."""
+        began_at = self._began_at
+        return self._clock() - began_at if began_at is not None else 0.0
 
     def look(self, look: Look, told: Callable[[Looked], None]) -> None:
         """`told` hears what came of it, on the loop's thread, perhaps before this returns."""
@@ -74,7 +83,10 @@ class Waker:
 
     def _run(self, look: Look) -> LookRan:
         stage = self._stage
-        return self._engine.look(stage.task, stage.release, stage.stage, look, self._costs)
+        self._began_at = self._clock()
+        ran = self._engine.look(stage.task, stage.release, stage.stage, look, self._costs)
+        self._began_at = None
+        return ran
 
     def _ran(self, look: Look, ran: LookRan) -> None:
         self._call_from_thread(lambda: self._told(self._noted(ran)))

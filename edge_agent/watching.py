@@ -78,6 +78,10 @@ class SensorWatch:
     def now(self) -> float:
         return self._clock()
 
+    def busy_s(self) -> float:
+        """For how long its model has been looking, from any thread."""
+        return self._waker.busy_s() if self._waker is not None else 0.0
+
     async def start(self, watches: list[SensorWatch]) -> None:
         """Raises what can never work, unless the sensor begins switched off: then it is told when it is woken."""
         self._others = {watch.stream.name: watch for watch in watches}

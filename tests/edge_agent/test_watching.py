@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 import tomllib
 import wave
 from collections.abc import Callable
@@ -134,6 +135,24 @@ async def test_what_the_first_stage_woke_the_next_one_verifies(agent: Make, tmp_
     assert [step["stage"] for step in answer["trail"]] == ["large"]
     assert answer["label"] == "word"
     assert said(made, WATCH_LOOKS)["mic",] == 17.0
+
+
+async def test_a_look_that_does_not_end_shows_while_it_runs(agent: Make, tmp_path: Path) -> None:
+    sound = write_sound(tmp_path / "s.wav", (0.1, 0.2))
+    release = write_ladder(tmp_path / "r", "word", scripted("small", 800, "int16", [0.1, 0.9]))
+    watch = {"by": "row", "window": 800, "step": 800, "wake_task": "word"}
+    made = agent({"word": release}, {"name": "mic", "task": "word", "sensor": microphone(sound), "watch": watch})
+    looked, seen = made._runner.look, []
+
+    def hanging(*wanted: Any) -> Any:
+        began_at = time.monotonic()
+        while time.monotonic() < began_at + 0.05:
+            seen.append(made.idle_s())
+        return looked(*wanted)
+
+    made._runner.look = hanging
+    await run(made)
+    assert (max(seen) >= 0.04, made.idle_s()) == (True, 0.0)
 
 
 async def test_a_thousand_windows_of_one_sample_are_looked_at_one_after_the_other(agent: Make, tmp_path: Path) -> None:
