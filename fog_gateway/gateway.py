@@ -114,6 +114,8 @@ class FogGateway:
                 server_name=above.server_name,
                 heartbeat_s=above.heartbeat_s,
                 dead_after_s=above.dead_after_s,
+                retry_first_s=above.retry_first_s,
+                retry_most_s=above.retry_most_s,
                 max_queued=max(4096, above.asking.in_flight),
                 insecure_ok=above.insecure_ok,
                 max_question_bytes=self.settings.limits.max_question_bytes,

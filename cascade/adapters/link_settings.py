@@ -198,6 +198,10 @@ class GrpcAboveTable(AboveTable, frozen=True, kw_only=True):
     """How often the cloud is asked whether it lives."""
     dead_after_s: Seconds = 6.0
     """Without a proof of life for so long the link counts as lost."""
+    retry_first_s: Seconds = 0.5
+    """Without a link the cloud is tried again within this, then within twice this, and so on."""
+    retry_most_s: Seconds = 20.0
+    """The longest such wait. A second brings a link back at once; many gateways at once are hard on a cloud."""
     insecure_ok: bool = False
     """Without TLS anybody on the way can read and change everything: only for a machine that talks to itself."""
 
@@ -205,7 +209,11 @@ class GrpcAboveTable(AboveTable, frozen=True, kw_only=True):
         wrong = certificate_mistakes(self.cert_file, self.key_file, self.ca_file)
         if self.ca_file is None and not self.insecure_ok:
             wrong.append("ca_file: is missing, expected a file, or insecure_ok = true to go without encryption")
-        return wrong + not_below("dead_after_s", self.dead_after_s, "heartbeat_s", self.heartbeat_s)
+        return (
+            wrong
+            + not_below("dead_after_s", self.dead_after_s, "heartbeat_s", self.heartbeat_s)
+            + not_below("retry_most_s", self.retry_most_s, "retry_first_s", self.retry_first_s)
+        )
 
 
 class GrpcBelowTable(Table, frozen=True, kw_only=True):

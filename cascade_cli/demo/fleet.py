@@ -95,6 +95,8 @@ host = "127.0.0.1"
 port = {self.line.port}
 heartbeat_s = 0.5
 dead_after_s = 2.0
+retry_first_s = 0.2
+retry_most_s = 1.0
 insecure_ok = true
 {self._tasks()}
 """

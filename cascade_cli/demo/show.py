@@ -20,6 +20,7 @@ DRAWN_EVERY_S = 0.2
 SAID_EVERY_S = 2.0
 CORRECTED_WITHIN_S = 15.0
 WARM_UP = 3
+CUT, COMING_BACK = "CUT", "whole again, the gateway is reconnecting"
 MEASURED = {"device only": DEVICE_ONLY, "cloud only": CLOUD_ONLY, "cascade": CASCADE}
 
 
@@ -40,7 +41,7 @@ class Show:
         self.score = Score()
         self._applications = [Application(name, fleet.socket(name), images, self._heard) for name in AGENTS]
         self._link = "whole"
-        self._began = 0.0
+        self._began = self._mended_at = 0.0
         self._showing = False
 
     async def run(self) -> dict[str, Score]:
@@ -96,10 +97,11 @@ class Show:
     async def _cut_and_mend(self) -> None:
         await asyncio.sleep(self._seconds * CUT_AT)
         self._fleet.line.cut()
-        self._change("CUT")
+        self._change(CUT)
         await asyncio.sleep(self._seconds * (MENDED_AT - CUT_AT))
         self._fleet.line.mend()
-        self._change("whole again")
+        self._mended_at = time.monotonic()
+        self._change(COMING_BACK)
 
     def _change(self, link: str) -> None:
         self._link = link
@@ -141,5 +143,7 @@ class Show:
     def _heard(self, given: Given) -> None:
         """In a pipe, those answers are told that tell something: provisional ones, and their corrections."""
         self._note(given)
+        if self._link == COMING_BACK and given.answer.get("tier") == "cloud":
+            self._change(f"whole again, and in use after {time.monotonic() - self._mended_at:.1f} s")
         if self._showing and not self._view.live and (given.answer["correction"] or given.answer["provisional"]):
             self._view.say(told(given))

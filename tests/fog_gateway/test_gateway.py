@@ -94,3 +94,12 @@ async def test_a_larger_question_than_usual_travels_where_both_ends_say_so(site)
     limits = {"max_question_bytes": 1_000_000}
     answer = await asked(site.gateway(limits=limits), site.device(limits=limits), flat, sure, flat)
     assert (answer.tier, answer.label) == ("fog", "l0")
+
+
+async def test_how_soon_the_cloud_is_tried_again_is_the_settings_to_say(site: Site, monkeypatch) -> None:
+    opened = []
+    monkeypatch.setattr("fog_gateway.gateway.GrpcAbove", opened.append)
+    above = {"host": "127.0.0.1", "insecure_ok": True}
+    site.gateway(above={**above, "retry_first_s": 0.2, "retry_most_s": 1.0})
+    site.gateway(above=above)
+    assert [(each.retry_first_s, each.retry_most_s) for each in opened] == [(0.2, 1.0), (0.5, 20.0)]

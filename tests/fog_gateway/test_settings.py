@@ -43,6 +43,11 @@ def test_a_gateway_between_devices_and_cloud_needs_few_lines(tmp_path: Path) -> 
         ('site = "barn"', 'site = "house"', "gateway.name: "),
         ('ca_file = "ca.pem"', "", "above.ca_file: "),
         ('ca_file = "ca.pem"', 'ca_file = "ca.pem"\nheartbeat_s = 9', "above.dead_after_s: "),
+        (
+            'ca_file = "ca.pem"',
+            'ca_file = "ca.pem"\nretry_most_s = 0.1',
+            "above.retry_most_s: found 0.1, expected retry_first_s",
+        ),
         ('[above]\nhost = "cloud.example"\nca_file = "ca.pem"', "", "tasks: "),
         ('host = "127.0.0.1"', 'host = "127.0.0.1"\nreceive_maximum = 0', "below.receive_maximum: "),
         ('[below]\nhost = "127.0.0.1"', "", "below: is missing"),

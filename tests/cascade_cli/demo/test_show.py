@@ -1,0 +1,63 @@
+"""The course of the demo, with no process behind it: what is said of the link, and when."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cascade_cli.demo.asking import Given
+from cascade_cli.demo.digits import Split
+from cascade_cli.demo.show import Show
+from cascade_cli.demo.view import View
+
+
+class Line:
+    """Says that it was cut and mended, and does nothing."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def cut(self) -> None:
+        self.done.append("cut")
+
+    def mend(self) -> None:
+        self.done.append("mended")
+
+
+def given(tier: str, **more: Any) -> Given:
+    answer = {
+        "id": "q1", "tag": "1", "stream": "digits", "tier": tier, "label": "3", "reason": "sure",
+        "provisional": False, "correction": False, "trail": [],
+    }  # fmt: skip
+    return Given("barn.cam1", answer | more, right=True, ms=5.0)
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def show(out: io.StringIO) -> Show:
+    fleet: Any = SimpleNamespace(socket=Path, line=Line(), check=lambda: None)
+    images = Split(np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64))
+    return Show(fleet, images, View(out), seconds=0.03)
+
+
+async def test_the_link_is_in_use_when_the_cloud_has_answered_and_not_before(show: Show, out: io.StringIO):
+    await show._cut_and_mend()
+    show._heard(given("fog"))
+    assert out.getvalue().splitlines() == [
+        "--- the link between gateway and cloud is CUT ---",
+        "--- the link between gateway and cloud is whole again, the gateway is reconnecting ---",
+    ]
+    show._heard(given("cloud"))
+    show._heard(given("cloud"))
+    assert out.getvalue().splitlines()[2:] == [
+        "--- the link between gateway and cloud is whole again, and in use after 0.0 s ---"
+    ]
