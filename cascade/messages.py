@@ -279,6 +279,8 @@ class Step(Word, frozen=True, gc=False, kw_only=True):
     bytes_up: int = 0
     sent: str = ""
     """What went up, where it was not the input alone: `hidden` features, or these and then the `input`."""
+    guess: str = ""
+    """The label that its prediction stands for, whether it was sure enough of it or not; empty where there is none."""
 
 
 class Outcome(StrEnum):

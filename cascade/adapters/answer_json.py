@@ -79,6 +79,8 @@ def _step(step: Step) -> dict[str, Any]:
         "energy": step.energy.value,
         "bytes_up": step.bytes_up,
     }
+    if step.guess:
+        said["guess"] = step.guess
     if step.sent:
         said["sent"] = step.sent
     if step.confidence is not None:

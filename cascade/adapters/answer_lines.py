@@ -44,6 +44,8 @@ class StepLine(msgspec.Struct, frozen=True, kw_only=True):
     joules: float | None = 0.0
     energy: Energy = Energy.UNKNOWN
     bytes_up: int = 0
+    sent: str = ""
+    guess: str = ""
 
 
 class AnswerLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ def _step(read: StepLine) -> Step:
         joules=_finite(read.joules),
         energy=read.energy,
         bytes_up=read.bytes_up,
+        sent=read.sent,
+        guess=read.guess,
     )
 
 

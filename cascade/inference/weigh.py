@@ -11,7 +11,7 @@ from cascade.inference.batch import StageQueue
 from cascade.inference.careful import Vigil
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
-from cascade.inference.gate import Gate, label_of
+from cascade.inference.gate import UNREADABLE, Gate, label_of
 from cascade.inference.hidden import Hidden
 from cascade.inference.waiting import Guess, Waiting
 from cascade.messages import Decision, Energy, Key, Prediction, Question, Step, Verdict
@@ -165,7 +165,8 @@ class Ladders:
                 yield Weighing(waiting, rung, None)
                 continue
             decision = self._decide(rung, waiting, result)
-            waiting.steps.append(self.step(rung.stage, decision, event.ms, joules, event.energy))
+            guess = waiting.guess.label if waiting.guess is not None and decision is not UNREADABLE else ""
+            waiting.steps.append(self.step(rung.stage, decision, event.ms, joules, event.energy, guess))
             yield Weighing(waiting, rung, decision)
 
     def _decide(self, rung: Rung, waiting: Waiting, prediction: Prediction) -> Decision:
@@ -202,6 +203,7 @@ class Ladders:
         ms: float = 0.0,
         joules: float = 0.0,
         energy: Energy = Energy.UNKNOWN,
+        guess: str = "",
     ) -> Step:
         """A line of the trail. Without a stage: the question was only passed on."""
         return Step(
@@ -216,6 +218,7 @@ class Ladders:
             ms=ms,
             joules=joules,
             energy=energy,
+            guess=guess,
         )
 
     def _finished(self, run: int, now: float) -> tuple[Rung, tuple[Key, ...]]:

@@ -93,8 +93,9 @@ def _write_step(parts: list[bytes], step: Step) -> None:
         step.node, step.tier, step.stage, step.model, step.verdict, step.reason, step.threshold, step.energy
     )
     measured = pb.Step(
-        confidence=step.confidence, ms=step.ms, joules=step.joules, bytes_up=step.bytes_up, sent=step.sent
-    ).SerializeToString()
+        confidence=step.confidence, ms=step.ms, joules=step.joules, bytes_up=step.bytes_up, sent=step.sent,
+        guess=step.guess,
+    ).SerializeToString()  # fmt: skip
     parts += (_TRAIL_TAG, varint(len(known) + len(measured)), known, measured)
 
 
@@ -197,6 +198,7 @@ def _step(read: pb.Step, max_text: int) -> Step:
         energy=energy,
         bytes_up=read.bytes_up,
         sent=check_text("sent", read.sent, max_text) if read.sent else "",
+        guess=check_text("guess", read.guess, max_text) if read.guess else "",
     )
 
 

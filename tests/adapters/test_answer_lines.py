@@ -36,7 +36,7 @@ PREDICTIONS: list[Prediction | None] = [
 ]
 STEP = Step(
     node="barn.cam1", tier="edge", stage="small", model="abc", verdict=Verdict.CLIMB, reason="unsure",
-    confidence=0.5, threshold=0.75, ms=1.5, joules=0.25, energy=Energy.ESTIMATED, bytes_up=12,
+    confidence=0.5, threshold=0.75, ms=1.5, joules=0.25, energy=Energy.ESTIMATED, bytes_up=12, sent="hidden", guess="x",
 )  # fmt: skip
 
 

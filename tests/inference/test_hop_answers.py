@@ -34,6 +34,15 @@ def test_an_unsure_one_goes_to_the_next_stage(bench, make_stage, class_scores, t
     assert run.stage == "large"
 
 
+def test_the_trail_tells_what_each_stage_would_have_said(bench, make_stage, class_scores, the_only):
+    hop = bench(make_stage("small"), make_stage("middle"), make_stage("large"))
+    hop.ask()
+    hop.predict(class_scores(2, 0.5))
+    hop.predict(ClassScores((math.nan, 0.1, 0.2)))
+    answer = the_only(hop.predict(class_scores(1, 0.9)), Reply).answer
+    assert [step.guess for step in answer.trail] == ["no", "", "yes"]
+
+
 def test_at_the_top_the_unsure_is_answered_too(bench, make_stage, class_scores, the_only):
     hop = bench(make_stage())
     hop.ask()

@@ -131,7 +131,7 @@ class Detections(_message.Message):
     def __init__(self, found: _Optional[_Iterable[_Union[Detection, _Mapping]]] = ..., nothing: _Optional[float] = ...) -> None: ...
 
 class Step(_message.Message):
-    __slots__ = ("node", "tier", "stage", "model", "verdict", "reason", "confidence", "threshold", "ms", "joules", "energy", "bytes_up", "sent")
+    __slots__ = ("node", "tier", "stage", "model", "verdict", "reason", "confidence", "threshold", "ms", "joules", "energy", "bytes_up", "sent", "guess")
     NODE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class Step(_message.Message):
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     BYTES_UP_FIELD_NUMBER: _ClassVar[int]
     SENT_FIELD_NUMBER: _ClassVar[int]
+    GUESS_FIELD_NUMBER: _ClassVar[int]
     node: str
     tier: str
     stage: str
@@ -158,7 +159,8 @@ class Step(_message.Message):
     energy: Energy
     bytes_up: int
     sent: str
-    def __init__(self, node: _Optional[str] = ..., tier: _Optional[str] = ..., stage: _Optional[str] = ..., model: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., ms: _Optional[float] = ..., joules: _Optional[float] = ..., energy: _Optional[_Union[Energy, str]] = ..., bytes_up: _Optional[int] = ..., sent: _Optional[str] = ...) -> None: ...
+    guess: str
+    def __init__(self, node: _Optional[str] = ..., tier: _Optional[str] = ..., stage: _Optional[str] = ..., model: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., ms: _Optional[float] = ..., joules: _Optional[float] = ..., energy: _Optional[_Union[Energy, str]] = ..., bytes_up: _Optional[int] = ..., sent: _Optional[str] = ..., guess: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("id", "device", "digest", "stream", "sequence", "task", "release", "outcome", "reason", "classes", "estimate", "anomaly", "detections", "label", "tier", "provisional", "correction", "handed_over_before", "retry_ms", "trail")
