@@ -16,5 +16,5 @@ MEANINGS = {
     FAILED: "failed: the message says what, and how to mend it",
     WRONG: "wrong use or wrong settings: nothing was begun",
     NOT_FOUND: "nothing is known of what was asked for (`cascade why`)",
-    INTERRUPTED: "interrupted by Ctrl-C or SIGTERM; what was started has ended",
+    INTERRUPTED: "interrupted by Ctrl-C, SIGTERM or a closed terminal; what was started has ended",
 }

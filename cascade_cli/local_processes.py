@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from cascade.errors import CascadeError
 
+PR_SET_PDEATHSIG = 1
+"""Of Linux' `prctl`: which signal a process is sent when its parent is gone, however that ended."""
 READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 10.0
 
@@ -27,6 +30,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def end_by_signal() -> None:
+    """Whoever starts processes is cancelled by ^C, by SIGTERM and by a closed terminal, and so comes to end them. Once:
+    a second ^C must not cut short what the first began. Under `nohup` a closed terminal changes nothing."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+
+    def end() -> None:
+        if not task.cancelling():
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, end)
 
 
 class LocalProcesses:
@@ -93,5 +111,20 @@ class LocalProcesses:
     async def _start(self, name: str, *command: str) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=_ending_with(os.getpid()),
+            )  # fmt: skip
+
+
+def _ending_with(parent: int) -> Callable[[], None] | None:
+    """For the child, before it becomes what it shall be: `kill -9` of its parent ends it too. Only Linux can."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    if prctl is None:
+        return None
+
+    def bind() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
-import signal
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -39,7 +39,8 @@ def run(wanted: argparse.Namespace) -> int:
     try:
         return asyncio.run(_run(wanted))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.stderr.write("\nstopped; everything that was started has ended\n")
+        with contextlib.suppress(OSError):  # where the terminal was closed, nobody reads it
+            sys.stderr.write("\nstopped; everything that was started has ended\n")
         return INTERRUPTED
 
 
@@ -49,11 +50,9 @@ async def _run(wanted: argparse.Namespace) -> int:
     from cascade_cli.demo.fleet import Fleet
     from cascade_cli.demo.show import Show
     from cascade_cli.demo.view import View, as_json, table
+    from cascade_cli.local_processes import end_by_signal
 
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    end_by_signal()
     view, notes = View(io.StringIO() if wanted.json else sys.stdout), Notes()
     with tempfile.TemporaryDirectory(prefix="cascade-demo-") as folder:
         fleet = Fleet(Path(folder), wanted.release)

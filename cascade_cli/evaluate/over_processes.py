@@ -7,7 +7,6 @@ links are loopback. The links and machines of the settings are not imitated here
 from __future__ import annotations
 
 import asyncio
-import signal
 import tempfile
 import threading
 import time
@@ -26,7 +25,7 @@ from cascade_cli.evaluate.samples import DataSet
 from cascade_cli.evaluate.settings import Evaluation
 from cascade_cli.evaluate.stand_ins import write_system
 from cascade_cli.evaluate.systems import CASCADE, System
-from cascade_cli.local_processes import LocalProcesses, free_port
+from cascade_cli.local_processes import LocalProcesses, end_by_signal, free_port
 from edge_agent.ask_client import AskClient, AskRefused
 
 WARM_UP = "warm-up"
@@ -41,10 +40,7 @@ async def ask_processes(
     release: Path, systems: Sequence[System], data: DataSet, settings: Evaluation, progress: Progress
 ) -> dict[str, list[Told]]:
     """Ends what it started, also when it is interrupted."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    end_by_signal()
     with tempfile.TemporaryDirectory(prefix="cascade-evaluate-") as folder:
         crew = _Crew(Path(folder), release, systems, settings)
         try:

@@ -32,20 +32,50 @@ def test_it_ends_with_a_table_of_what_each_way_costs(tmp_path):
     assert (tmp_path / "kept" / "answers.jsonl").exists()
 
 
-def test_interrupted_it_ends_everything_that_it_started(tmp_path):
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGHUP], ids=lambda told: told.name)
+def test_interrupted_it_ends_everything_that_it_started(tmp_path, told):
+    demo, started = _begun(tmp_path)
+    demo.send_signal(told)
+    assert demo.wait(60.0) == 130
+    assert "everything that was started has ended" in demo.stderr.read()
+    assert not _alive(started)
+    assert list(tmp_path.glob("cascade-demo-*")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_killed_it_leaves_no_process_behind(tmp_path):
+    demo, started = _begun(tmp_path)
+    demo.kill()
+    demo.wait(10.0)
+    give_up_at = time.monotonic() + 30.0
+    while _alive(started) and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    assert not _alive(started)
+
+
+def _begun(folder: Path) -> tuple[subprocess.Popen[str], list[str]]:
+    """A demo whose six processes are there."""
     pytest.importorskip("sklearn")
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(folder)}
     demo = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
     give_up_at = time.monotonic() + 60.0
     while len(_children(demo.pid)) < 6 and time.monotonic() < give_up_at:
         time.sleep(0.05)
     started = _children(demo.pid)
     assert len(started) == 6
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(60.0) == 130
-    assert "everything that was started has ended" in demo.stderr.read()
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
-    assert list(tmp_path.glob("cascade-demo-*")) == []
+    return demo, started
+
+
+def _alive(pids: list[str]) -> list[str]:
+    """Those that run; one that has ended and that nobody has asked after yet does not."""
+    return [pid for pid in pids if _state(pid) not in ("", "Z", "X")]
+
+
+def _state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _children(pid: int) -> list[str]:
