@@ -14,13 +14,18 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from cascade.adapters.bundle_folder import open_release, tiers_of
-from cascade.adapters.release_from_models import Kind, ModelFile, ReleasePlan, as_name, make_release
+from cascade.adapters.release_from_models import Cue, Kind, ModelFile, ReleasePlan, as_name, make_release
 from cascade.errors import BundleRejected
 from cascade.inference.gates import GATES
 from cascade.release.bundle import TIERS
+from cascade.release.ladder import Care
 
 ABOUT = "make a release of model files, or verify one, and say what is in it"
+CARE = "less doubt that a hop allows once its promise is in question (absent: 10; 1: thresholds never move)"
 ACTIVATIONS = ("none", "softmax", "sigmoid")
+EACH = ("threshold", "gate", "subtract", "divide", "activation", "output", "cues", "multiply_adds")
+OF_THOSE_BELOW = ("threshold", "gate")
+"""Said without a tier, they are not for the topmost: there is nobody above it to be asked."""
 MAX_LABELS_BYTES = 1 << 20
 Value = TypeVar("Value")
 
@@ -46,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said.add_argument("--shape", type=_shape, default=(), metavar="H,W,C", help="of one sample (absent: the model's)")
     said.add_argument("--dtype", default="", help="of a sample's numbers, as uint8 (absent: the model's)")
     said.add_argument("--tensor", default="input", help="the sample's name in questions (absent: input)")
+    said.add_argument("--flat-is-fine", action="store_true", help="answer an image whose numbers are all the same too")
+    said.add_argument("--clipped-share", type=_share, metavar="SHARE", help="refuse sound with so much at its limits")
+    said.add_argument("--care", type=_times, default=10.0, metavar="TIMES", help=CARE)
     each = parser.add_argument_group("what the files don't say, about each")
     _add(each, "--threshold", _number, "NUMBER", "how sure is enough (absent: 0.8; the topmost always answers)")
     _add(each, "--gate", _one_of(tuple(sorted(GATES))), "NAME", f"{', '.join(sorted(GATES))} (absent: by the kind)")
@@ -53,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(each, "--divide", _numbers, "NUMBER", "each number of a sample by this, after subtracting")
     _add(each, "--activation", _one_of(ACTIVATIONS), "NAME", "none, softmax, sigmoid (absent: found out by trying)")
     _add(each, "--output", str, "NAME", "which output of the model counts (absent: its only one)")
+    _add(each, "--cues", _cues, "A,B", f"{', '.join(get_args(Cue))}: of the sample, for a learned gate")
     _add(each, "--multiply-adds", _count, "COUNT", "of one sample, for the estimate of joules")
 
 
@@ -76,15 +85,34 @@ def _make(wanted: argparse.Namespace, models: Mapping[str, Path]) -> None:
         tensor=wanted.tensor,
         shape=wanted.shape,
         dtype=wanted.dtype,
+        flat_is_fine=wanted.flat_is_fine,
+        clipped_share=wanted.clipped_share,
+        care=Care(most=wanted.care),
     )
+    _check_tiers(wanted, models)
     for note in make_release(wanted.folder, plan):
         sys.stdout.write(f"note: {note}\n")
 
 
+def _check_tiers(wanted: argparse.Namespace, models: Mapping[str, Path]) -> None:
+    """A value that no model takes is a mistake of whoever gave it, not something to pass over."""
+    for option in EACH:
+        for tier, _ in getattr(wanted, option):
+            if tier and tier not in models:
+                raise BundleRejected(f"--{option.replace('_', '-')} {tier}=…: there is no model for the {tier} here")
+    (topmost, *below) = reversed(models)
+    for option in OF_THOSE_BELOW:
+        if not below and any(not tier for tier, _ in getattr(wanted, option)):
+            raise BundleRejected(
+                f"--{option} is for tiers with another above, and the {topmost} alone has none: it always answers. "
+                f"--{option} {topmost}=… gives it a gate all the same"
+            )
+
+
 def _model_file(tier: str, path: Path, topmost: bool, wanted: argparse.Namespace) -> ModelFile:
     said: dict[str, Any] = {}
-    for option in ("threshold", "gate", "subtract", "divide", "activation", "output", "multiply_adds"):
-        for_all = not (topmost and option in ("threshold", "gate"))  # there is nobody above to be asked
+    for option in EACH:
+        for_all = not (topmost and option in OF_THOSE_BELOW)
         for of, value in getattr(wanted, option):
             if of == tier or (for_all and not of):
                 said[option] = value
@@ -134,6 +162,28 @@ def _number(text: str) -> float:
 def _numbers(text: str) -> float | tuple[float, ...]:
     numbers = tuple(_number(part) for part in text.split(","))
     return numbers if len(numbers) > 1 else numbers[0]
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if not 0.0 < share <= 1.0:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a share from above 0 to 1")
+    return share
+
+
+def _times(text: str) -> float:
+    times = _number(text)
+    if not 1.0 <= times <= 1e6:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 1 on")
+    return times
+
+
+def _cues(text: str) -> tuple[str, ...]:
+    named = _listed(text)
+    unknown = [word for word in named if word not in get_args(Cue)]
+    if unknown or len(set(named)) != len(named):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected some of {', '.join(get_args(Cue))}, each once")
+    return named
 
 
 def _count(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Literal, cast
 
@@ -40,12 +40,16 @@ from cascade.release.bundle import (
     Transpose,
 )
 from cascade.release.features import Feature
-from cascade.release.ladder import GateSpec
+from cascade.release.ladder import Care, GateSpec
+from cascade.release.preprocessing import Check
 
 GUESSED_THRESHOLD = 0.8
 """Of a confidence, where nobody says one."""
 Kind = Literal["classes", "estimate", "anomaly", "detections"]
 Activation = Literal["none", "softmax", "sigmoid"]
+Cue = Literal["mean", "deviation", "largest", "roughness"]
+THRESHOLDS = {"confidence": (0.0, 1.0), "margin": (0.0, 1.0), "entropy": (0.0, 1.0), "spread": (0.0, inf)}
+"""By gate: between which numbers a threshold makes sense. Beyond them all is answered, or nothing."""
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     """Which output of the model counts. Empty: its only one."""
     multiply_adds: int = 0
     """Of one sample. 0: not known, and missing from the estimate of joules."""
+    cues: tuple[Cue, ...] = ()
+    """Cheap numbers of the sample that a learned gate may look at."""
 
 
 class ReleasePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +90,12 @@ class ReleasePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Of one sample. Empty: as the lowest model takes it."""
     dtype: str = ""
     """Of the numbers of a sample. Empty: as the lowest model takes them."""
+    flat_is_fine: bool = False
+    """A sample whose numbers are all the same is answered too. Else it is refused where samples are images: a lens
+    that is covered is no question, and small models are often sure of what it shows."""
+    clipped_share: float | None = None
+    """Refuse a sample of which this share or more stands at the end of its range. None: however much."""
+    care: Care = Care()
 
 
 def make_release(folder: Path, plan: ReleasePlan) -> list[str]:
@@ -129,14 +141,14 @@ class _Making:
                 self._write(tier, stage, bare)
             finally:
                 bare.model.close()
-        write_release(self._folder, self._plan.name, self._plan.task, gates)
+        write_release(self._folder, self._plan.name, self._plan.task, gates, care=self._plan.care)
         self._try()
         return self._notes
 
     def _stage(self, tier: Tier, bare: BareModel) -> StageSpec:
         wanted = self._plan.models[tier]
         self._settle_sample(bare)
-        features = self._features(wanted, bare)
+        features = (*self._check(), *self._features(wanted, bare))
         output = self._output(tier, wanted, bare, features)
         return StageSpec(
             name=as_name(wanted.path.stem),
@@ -146,6 +158,7 @@ class _Making:
             output=output,
             labels=self._labels,
             costs=Costs(multiply_adds=wanted.multiply_adds, bytes_moved=bare.bytes),
+            cues=wanted.cues,
         )
 
     def _settle_sample(self, bare: BareModel) -> None:
@@ -161,6 +174,16 @@ class _Making:
         if not self._dtype:
             self._dtype = bare.input.dtype.name
             self._notes.append(f"its numbers are {self._dtype}, as {bare.path.name} takes them")
+
+    def _check(self) -> tuple[Check, ...]:
+        """Of what was sensed, before anything is done to it. Samples along one axis may stand still: a pump at rest."""
+        varies = sum(size > 1 for size in self._shape) > 1 and not self._plan.flat_is_fine
+        if not varies and self._plan.clipped_share is None:
+            return ()
+        told = "a sample whose numbers are all the same is refused (--flat-is-fine: it is not)"
+        if varies and told not in self._notes:
+            self._notes.append(told)
+        return (Check(varies=varies, clipped_share=self._plan.clipped_share),)
 
     def _features(self, wanted: ModelFile, bare: BareModel) -> tuple[Feature, ...]:
         features: list[Feature] = []
@@ -207,6 +230,8 @@ class _Making:
             return GateSpec("always", drop=self._plan.drop)
         name = name or ("spread" if self._plan.kind == "estimate" else "confidence")
         threshold = wanted.threshold
+        if threshold is not None:
+            _check_threshold(tier, name, threshold)
         if threshold is None and name == "confidence":
             threshold = GUESSED_THRESHOLD
             self._notes.append(f"{tier} answers from a confidence of {threshold} on, which is a guess: say yours")
@@ -235,6 +260,15 @@ class _Making:
                 runner.close()
             for stage in ladder.stages:
                 Gate(stage)
+
+
+def _check_threshold(tier: Tier, gate: str, threshold: float) -> None:
+    if gate in ("always", "never"):
+        raise BundleRejected(f"{tier}: the gate {gate} reads no threshold, and one of {threshold:g} was given")
+    low, high = THRESHOLDS.get(gate, (-inf, inf))
+    if not low <= threshold <= high:
+        between = f"from {low:g} to {high:g}" if high < inf else f"from {low:g} on"
+        raise BundleRejected(f"{tier}: found a threshold of {threshold:g}, expected one {between} for the gate {gate}")
 
 
 def _fits(sample: Shape, takes: tuple[int | None, ...]) -> bool:

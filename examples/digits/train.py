@@ -29,6 +29,7 @@ from cascade.release.bundle import (
     StageSpec,
 )
 from cascade.release.ladder import GateSpec
+from cascade.release.preprocessing import Check
 from cascade_cli.demo.digits import SEED, Split, splits
 
 HERE = Path(__file__).parent
@@ -94,7 +95,7 @@ def bundle(tier: Any, network: MLPClassifier) -> BundleManifest:
         name=f"mlp-{'-'.join(str(size) for size in SIZES[tier])}",
         file="model.onnx",
         format="onnx",
-        inputs=(InputSpec(tensor="image", shape=(8, 8), dtype="uint8", features=(Normalise(divide=16.0),)),),
+        inputs=(InputSpec(tensor="image", shape=(8, 8), dtype="uint8", features=(Check(), Normalise(divide=16.0))),),
         output=OutputSpec(kind="classes"),
         labels=LABELS,
         costs=Costs(multiply_adds=multiply_adds, bits=32, bytes_moved=4 * multiply_adds),

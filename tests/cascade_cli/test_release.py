@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cascade.adapters.bundle_folder import open_release
+from cascade.adapters.world import InMemoryCascade
 from cascade_cli.__main__ import main
 
 LABELS = ("cat", "dog", "cow")
@@ -56,7 +57,7 @@ def test_two_model_files_become_a_release(cascade, model, tmp_path, capsys):
     edge = open_release(tmp_path / "pets", "edge")
     (stage,) = edge.bundle.manifest.stages
     assert (edge.manifest.name, edge.manifest.task, stage.labels) == ("pets", "pets", LABELS)
-    assert (stage.name, stage.inputs[0].dtype, stage.inputs[0].features[0].divide) == ("my-model", "uint8", 255.0)
+    assert (stage.name, stage.inputs[0].dtype, stage.inputs[0].features[1].divide) == ("my-model", "uint8", 255.0)
 
 
 def test_a_value_may_be_for_one_tier_alone(cascade, model, tmp_path):
@@ -66,7 +67,7 @@ def test_a_value_may_be_for_one_tier_alone(cascade, model, tmp_path):
     assert [gates[tier].threshold for tier in ("edge", "fog", "cloud")] == [0.9, 0.7, None]
     assert gates["cloud"].name == "always"
     stages = {tier: open_release(tmp_path / "r", tier).bundle.manifest.stages[0] for tier in ("edge", "cloud")}
-    assert (len(stages["edge"].inputs[0].features), len(stages["cloud"].inputs[0].features)) == (1, 0)
+    assert (len(stages["edge"].inputs[0].features), len(stages["cloud"].inputs[0].features)) == (2, 1)
 
 
 def test_the_topmost_can_be_given_a_gate_by_its_name(cascade, model, tmp_path):
@@ -75,9 +76,57 @@ def test_the_topmost_can_be_given_a_gate_by_its_name(cascade, model, tmp_path):
     assert (gates["cloud"].name, gates["cloud"].threshold) == ("confidence", 0.5)
 
 
+@pytest.mark.parametrize("level", [0, 16, 255])
+def test_an_image_of_one_grey_is_refused_unless_it_is_fine(cascade, model, tmp_path, capsys, level):
+    words = ["--edge", model, "--cloud", model, "--dtype", "uint8", "--divide", "255"]
+    assert cascade("release", "r", *words) == 0
+    assert "a sample whose numbers are all the same is refused" in capsys.readouterr().out
+    flat = np.full((2, 2), level, np.uint8)
+    with InMemoryCascade(tmp_path / "r") as running:
+        assert (running.ask(flat).outcome, running.ask(flat).reason) == ("refused", "bad_input")
+    assert cascade("release", "r", *words, "--flat-is-fine") == 0
+    with InMemoryCascade(tmp_path / "r") as running:
+        assert running.ask(flat).outcome == "answered"
+
+
+def test_what_stands_at_its_limits_is_refused_from_a_share_on(cascade, model, tmp_path):
+    assert cascade("release", "r", "--edge", model, "--dtype", "int16", "--clipped-share", "0.5") == 0
+    with InMemoryCascade(tmp_path / "r") as running:
+        assert running.ask(np.array([[32767, -32768], [1, 2]], np.int16)).reason == "bad_input"
+        assert running.ask(np.array([[32767, 3], [1, 2]], np.int16)).outcome == "answered"
+
+
+def test_cues_and_care_go_into_the_release(cascade, model, tmp_path):
+    words = ["--edge", model, "--cloud", model, "--cues", "edge=mean,roughness", "--care", "3"]
+    assert cascade("release", "r", *words) == 0
+    edge, cloud = (open_release(tmp_path / "r", tier) for tier in ("edge", "cloud"))
+    assert edge.bundle.manifest.stages[0].cues == ("mean", "roughness")
+    assert cloud.bundle.manifest.stages[0].cues == ()
+    assert edge.ladder.care.most == 3.0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--threshold", "edge=7"], "found a threshold of 7, expected one from 0 to 1 for the gate confidence"),
+        (["--threshold", "edge=nan"], "found a threshold of nan, expected one from 0 to 1 for the gate confidence"),
+        (["--gate", "edge=always", "--threshold", "edge=0.5"], "the gate always reads no threshold"),
+        (["--threshold", "0.9"], "the edge alone has none: it always answers. --threshold edge=… gives it a gate"),
+        (["--threshold", "cloud=0.9"], "--threshold cloud=…: there is no model for the cloud here"),
+    ],
+)
+def test_a_threshold_that_can_mean_nothing_is_refused(cascade, model, tmp_path, capsys, words, said):
+    assert cascade("release", "r", "--edge", model, *words) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--clipped-share", "2"], "found '2', expected a share from above 0 to 1"),
+        (["--care", "0.5"], "found '0.5', expected a number from 1 on"),
+        (["--cues", "mean,smell"], "found 'mean,smell', expected some of mean, deviation, largest, roughness"),
         (["--threshold", "moon=1"], "no tier is called 'moon'; there are edge, fog, cloud"),
         (["--threshold", "high"], "found 'high', expected a number"),
         (["--shape", "2,two"], "found '2,two', expected sizes, as 96,96,3"),

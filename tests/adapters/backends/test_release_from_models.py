@@ -106,7 +106,7 @@ def test_a_sample_is_turned_the_way_the_model_takes_it(made, files, sample, take
     release, notes = made({"edge": ("m.onnx", shaped(files, takes))}, shape=sample)
     assert any("is turned" in note for note in notes)
     with InMemoryCascade(release) as cascade:
-        assert cascade.ask(np.ones(sample, np.float32)).outcome == "answered"
+        assert cascade.ask(np.arange(np.prod(sample), dtype=np.float32).reshape(sample)).outcome == "answered"
 
 
 def test_an_open_size_is_asked_for(made, files):
