@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cascade.errors import CascadeError
 from cascade.inference.calibration import calibrator
+from cascade.inference.gate import ANOMALY_LABELS
 from cascade.messages import AnomalyScore, ClassScores, Detection, Detections, Estimate, Prediction
 from cascade.release.calibrated import Calibration
 from cascade.release.words import TIERS
@@ -152,21 +153,32 @@ def readable_scores(scores: Array) -> Array:
     return np.asarray(((scores >= 0.0) & (scores <= 1.0)).all(axis=1))
 
 
+def words_of(stage: StageRecord) -> tuple[str, ...]:
+    """What the stage can say; empty where it doesn't speak in words: estimates, detections, classes by number."""
+    if stage.kind == "anomaly":
+        return ANOMALY_LABELS
+    return stage.labels if stage.kind == "classes" else ()
+
+
 def said_labels(stage: StageRecord, names: Sequence[str]) -> Array:
     """Per sample: which of `names` the stage says; -2 for what is not among them or can't be read."""
     places = {name: index for index, name in enumerate(names)}
-    if stage.kind == "anomaly":
-        words: tuple[str, ...] = ("normal", "anomaly")
-        best = (stage.columns["score"] >= stage.columns["limit"]).astype(int)
-        readable = np.asarray(~np.isnan(stage.columns["score"]))
-    elif stage.kind == "classes" and stage.labels:
-        words, scores = stage.labels, stage.columns["scores"]
-        readable = readable_scores(scores)
-        best = np.where(readable[:, None], scores, 0.0).argmax(axis=1)
-    else:
+    words = words_of(stage)
+    if not words:
         return np.full(stage.samples, -2)
     index = np.array([places.get(word, -2) for word in words])
-    return np.where(readable, index[best], -2)
+    best = best_of(stage)
+    return np.where(best >= 0, index[np.maximum(best, 0)], -2)
+
+
+def best_of(stage: StageRecord) -> Array:
+    """Per sample: the number of the class that the stage says, of anomalies 1; -2 where it can't be read."""
+    if stage.kind == "anomaly":
+        score = stage.columns["score"]
+        return np.where(np.isnan(score), -2, (score >= stage.columns["limit"]).astype(int))
+    scores = stage.columns["scores"]
+    readable = readable_scores(scores)
+    return np.where(readable, np.where(readable[:, None], scores, 0.0).argmax(axis=1), -2)
 
 
 def recording_mistakes(recordings: Recordings) -> list[str]:

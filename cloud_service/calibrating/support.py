@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cascade.inference.recordings import Recordings, readable_scores
+from cascade.inference.recordings import Recordings, readable_scores, words_of
 from cloud_service.calibrating.targets import Counted, Target, p_of_counts
 
 MOST_MUTE = 0.05
 """Share of samples of which the top may say nothing: it is what is compared with."""
+_WORDLESS = {"estimate": "estimates", "detections": "detections", "classes": "classes without words"}
 _MOST = 100_000_000
 """Samples beyond which nobody will go and record more."""
 _MOST_REPEATED = 1_000_000
@@ -20,7 +21,7 @@ def unsupported(recordings: Recordings, targets: Sequence[Target], without: Sequ
     """What no number of tests would mend."""
     mistakes = []
     if any(target.kind in ("worse", "wrong") for target in targets):
-        mistakes += _unseen(recordings, targets, without)
+        mistakes += _unseen(recordings, without)
     mute = 1.0 - _readable_share(recordings)
     if mute > MOST_MUTE:
         mistakes.append(f"the top of the ladder said nothing that can be read of {mute:.0%} of the samples")
@@ -37,10 +38,16 @@ def _readable_share(recordings: Recordings) -> float:
     return float(np.mean(readable))
 
 
-def _unseen(recordings: Recordings, targets: Sequence[Target], without: Sequence[str]) -> list[str]:
+def _unseen(recordings: Recordings, without: Sequence[str]) -> list[str]:
     """A promise over labels that were never recorded would be one about nothing."""
+    top = recordings.stages[-1]
+    if not words_of(top):
+        return [
+            f"{_WORDLESS.get(top.kind, top.kind)} of the top of the ladder can't be right or wrong by a label: "
+            'only "disagreement with the cloud" can be promised'
+        ]
     there = {recordings.label_names[index] for index in np.unique(recordings.label[recordings.label >= 0])}
-    can_say = {label for stage in recordings.stages for label in stage.labels}
+    can_say = {word for stage in recordings.stages for word in words_of(stage)}
     mistakes = []
     if len(there) == 1 and len(can_say) > 1:
         return [f"all samples are of one class, {there.pop()}: of the others nothing is known"]
@@ -49,7 +56,7 @@ def _unseen(recordings: Recordings, targets: Sequence[Target], without: Sequence
         mistakes.append(
             f"no sample of {', '.join(unseen)}: record some, or say that the field has none either (--without)"
         )
-    unknown = sorted(there - set(recordings.stages[-1].labels)) if recordings.stages[-1].labels else []
+    unknown = sorted(there - set(words_of(top)))
     if unknown:
         mistakes.append(f"samples of {', '.join(unknown)}, which the top of the ladder can't say")
     return mistakes

@@ -148,7 +148,7 @@ class Losses:
         words = said_labels(top, self._recordings.label_names)
         found = []
         for stage in self._recordings.stages:
-            if stage.labels and top.labels:
+            if stage.kind == top.kind == "classes" and stage.labels and top.labels:
                 found.append((said_labels(stage, self._recordings.label_names) == words) & (words >= 0) & top.ran)
             else:
                 pairs = ((stage.prediction(index), top.prediction(index)) for index in range(stage.samples))
