@@ -13,11 +13,13 @@ from benchmarks.command import BUILD, Subject, arguments, effort_of, run, shown,
 SUBJECTS = {
     "against_handwritten": "benchmarks.against_handwritten.subject",
     "in_line": "benchmarks.in_line",
+    "gate_and_hop": "benchmarks.gate_and_hop",
+    "features": "benchmarks.features",
     "footprint": "benchmarks.footprint",
     "tiers": "benchmarks.tiers.subject",
     "growth": "benchmarks.growth.subject",
 }
-"""By name, where each `SUBJECT` is. The peers have a command of their own: `make bench-peers`."""
+"""By name, where each `SUBJECT` is. The peers, and what is about data, have commands of their own."""
 TABLE = "table.txt"
 
 

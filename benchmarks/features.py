@@ -1,6 +1,6 @@
 """Features of one second of sound, of an image and of other sensors: milliseconds each, beside a small model's call.
 
-    python -m benchmarks.features [--rounds 200] [--out FILE.json]
+    python -m benchmarks.features [--rounds N] [--quick] [--out FILE.json]
 
 The model that they are compared with is the keyword model of MLPerf Tiny (`CASCADE_DATA` says where it is), or else the
 small convolutional network that the other benchmarks run. Medians; all in one process, on one core, in turn.
@@ -8,8 +8,6 @@ small convolutional network that the other benchmarks run. Medians; all in one p
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -20,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import measured_on
+from benchmarks.command import Subject, main
+from benchmarks.rounds import Effort, Tell
 from cascade.adapters.backends import engine
 from cascade.adapters.backends.backend import EngineSettings, Model
 from cascade.inference.features import apply_features
@@ -38,6 +37,9 @@ MFCC = Mfcc(
 )  # fmt: skip
 LIMIT_MS = 2.0
 """For one second of sound."""
+CALLS = 40
+"""Of each in one round."""
+STREAMED, MODEL = "log-mel, streamed: a tenth of a second more", "the model"
 
 CASES: dict[str, tuple[Any, tuple[Feature, ...]]] = {
     "log-mel, 40 bands, 98 frames": (SECOND, (LOG_MEL,)),
@@ -58,17 +60,19 @@ CASES: dict[str, tuple[Any, tuple[Feature, ...]]] = {
 ABOUT_SOUND = [name for name, (sample, _) in CASES.items() if sample.ndim == 1 and len(sample) > 1000]
 
 
-def time_ms(work: Callable[[], object], rounds: int) -> float:
-    work()
+Work = Callable[[], object]
+
+
+def time_ms(work: Work, calls: int) -> float:
     taken = []
-    for _ in range(rounds):
+    for _ in range(calls):
         began = perf_counter()
         work()
         taken.append((perf_counter() - began) * 1000.0)
     return median(taken)
 
 
-def streamed_ms(rounds: int) -> float:
+def _streamed() -> Work:
     """A window of one second each tenth of a second: what a step costs when only its new frames are computed."""
     features = WindowFeatures((LOG_MEL,), 16_000, 1600)
     features.push(SECOND)
@@ -78,7 +82,11 @@ def streamed_ms(rounds: int) -> float:
         features.push(SECOND[:1600])
         features.next()
 
-    return time_ms(step, rounds)
+    return step
+
+
+def _applied(sample: Any, features: tuple[Feature, ...]) -> Work:
+    return lambda: apply_features(sample[None], features)
 
 
 def smallest_model(folder: Path) -> tuple[str, Model, dict[str, Any]]:
@@ -99,32 +107,34 @@ def smallest_model(folder: Path) -> tuple[str, Model, dict[str, Any]]:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+def measure(effort: Effort, tell: Tell) -> dict[str, Any]:
+    cases = {case: _applied(*given) for case, given in CASES.items()}
+    cases[STREAMED] = _streamed()
     with tempfile.TemporaryDirectory() as folder:
         name, model, inputs = smallest_model(Path(folder))
-        model_ms = time_ms(lambda: model.run(inputs), options.rounds)
+        cases[MODEL] = lambda: model.run(inputs)
+        taken: dict[str, list[float]] = {case: [] for case in cases}
+        for case in cases.values():
+            case()
+        for number in range(effort.rounds):
+            for case, work in cases.items():
+                taken[case].append(time_ms(work, effort.of(CALLS)))
+            tell(f"  round {number + 1}: one call of {name}: {taken[MODEL][-1]:.3f} ms")
         model.close()
-    figures = {
-        case: time_ms(lambda sample=sample, features=features: apply_features(sample[None], features), options.rounds)
-        for case, (sample, features) in CASES.items()
-    }
-    figures["log-mel, streamed: a tenth of a second more"] = streamed_ms(options.rounds)
-    print(f"one call of {name}: {model_ms:.3f} ms\n")
-    print(f"{'features of one sample':44}{'ms':>8}{'of a model call':>18}")
-    for case, ms in figures.items():
-        print(f"{case:44}{ms:8.3f}{ms / model_ms:17.1f}×")
-    slow = [case for case in ABOUT_SOUND if figures[case] > LIMIT_MS]
-    if options.out is not None:
-        options.out.write_text(
-            json.dumps({"model": name, "model_ms": model_ms, "ms": figures, **measured_on()}, indent=1)
-        )
-    if slow:
-        raise SystemExit(f"over {LIMIT_MS:g} ms for a second of sound: {', '.join(slow)}")
+    ms = {case: median(each) for case, each in taken.items()}
+    return {"model": name, "model_ms": ms.pop(MODEL), "ms": ms}
 
+
+def table(result: dict[str, Any]) -> str:
+    lines = [f"  one call of {result['model']}: {result['model_ms']:.3f} ms"]
+    lines.append(f"  {'features of one sample':44}{'ms':>8}{'model calls':>14}")
+    lines += [f"  {case:44}{ms:8.3f}{ms / result['model_ms']:14.1f}" for case, ms in result["ms"].items()]
+    slow = [case for case in ABOUT_SOUND if result["ms"][case] > LIMIT_MS]
+    lines.append(f"  over {LIMIT_MS:g} ms for a second of sound: {', '.join(slow) or 'none'}")
+    return "\n".join(lines)
+
+
+SUBJECT = Subject("features", "Features, before any model", measure, table)
 
 if __name__ == "__main__":
-    main()
+    main(SUBJECT, __doc__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,3 +95,25 @@ def test_every_report_says_what_it_was_measured_on_and_what_else_ran(report_of):
     assert {"cores", "cpu", "python", "packages"} <= set(report["measured_on"])
     assert {"others_cores", "stolen_cores", "too_busy"} <= set(report["meanwhile"])
     assert "its figures mean nothing" in table
+
+
+def test_gate_and_hop_are_told_beside_each_model(report_of):
+    report, table, _ = report_of("gate_and_hop")
+    assert {"digits of the demo", "CNN of 100k, onnx", "CNN of 100k, tflite"} <= set(report["result"])
+    for row in report["result"].values():
+        assert row["share"] > 0
+    assert "gate and hop, µs" in table
+
+
+def test_features_are_told_beside_a_model_s_call(report_of):
+    report, table, _ = report_of("features")
+    assert report["result"]["model_ms"] > 0
+    assert all(ms > 0 for ms in report["result"]["ms"].values())
+    assert "for a second of sound" in table
+
+
+@pytest.mark.skipif(not os.environ.get("CASCADE_DATA"), reason="CASCADE_DATA doesn't say where the data is")
+def test_wake_words_are_counted_on_streams_composed_of_what_is_there():
+    command = [sys.executable, "-m", "benchmarks.wake_word", "--minutes", "2"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "per hour" in ran.stdout) == (0, True), ran.stderr[-3000:]
