@@ -63,5 +63,10 @@ class MissingDependency(CascadeError):
     """Something optional is asked for and not installed; the message names the extra that brings it."""
 
 
+def how_to_install(extra: str) -> str:
+    """What brings an extra. From the repository: no package registry has this package."""
+    return f"pip install '.[{extra}]' in the folder of this repository"
+
+
 class IllegalTransition(CascadeError):
     """An event that the table of a machine does not know in this state: a bug of ours. Never caught."""

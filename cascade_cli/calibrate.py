@@ -17,7 +17,7 @@ from cascade.adapters.recording import LabelledSample, record
 from cascade.adapters.recording_file import read_recordings, write_recordings
 from cascade.adapters.settings_tables import EngineTable
 from cascade.adapters.whole_file import write_whole
-from cascade.errors import MissingDependency, SettingsError
+from cascade.errors import MissingDependency, SettingsError, how_to_install
 from cascade.inference.recordings import Recordings
 from cascade.release.calibrated import METHODS
 from edge_agent.sensors.recordings import open_recording
@@ -110,7 +110,7 @@ def _rooms() -> dict[str, Any]:
             for name in ("adopting", "working_out", "targets", "reliability")
         }
     except ImportError as error:
-        raise MissingDependency(f"calibrating needs scipy: pip install 'cascade-runtime[cloud]' ({error})") from error
+        raise MissingDependency(f"calibrating needs scipy: {how_to_install('cloud')} ({error})") from error
 
 
 def _plan(wanted: argparse.Namespace, rooms: dict[str, Any]) -> Plan:

@@ -100,7 +100,7 @@ def _check_tiers(wanted: argparse.Namespace, models: Mapping[str, Path]) -> None
         for tier, _ in getattr(wanted, option):
             if tier and tier not in models:
                 raise BundleRejected(f"--{option.replace('_', '-')} {tier}=…: there is no model for the {tier} here")
-    (topmost, *below) = reversed(models)
+    *below, topmost = models
     for option in OF_THOSE_BELOW:
         if not below and any(not tier for tier, _ in getattr(wanted, option)):
             raise BundleRejected(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cascade.errors import MissingDependency
+from cascade.errors import MissingDependency, how_to_install
 from cascade_cli.exit_codes import INTERRUPTED
 
 ABOUT = "see a three-tier cascade at work: real processes, real handwritten digits, and a link that is cut"
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(wanted: argparse.Namespace) -> int:
     missing = sorted(package for module, package in NEEDED.items() if find_spec(module) is None)
     if missing:
-        raise MissingDependency(f"the demo needs {', '.join(missing)}: pip install 'cascade-runtime[demo]'")
+        raise MissingDependency(f"the demo needs {', '.join(missing)}: {how_to_install('demo')}")
     try:
         return asyncio.run(_run(wanted))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cascade.errors import MissingDependency
+from cascade.errors import MissingDependency, how_to_install
 
 SEED = 7
 
@@ -23,7 +23,7 @@ def splits() -> tuple[Split, Split, Split]:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError:
-        raise MissingDependency("the digits come with scikit-learn: pip install 'cascade-runtime[demo]'") from None
+        raise MissingDependency(f"the digits come with scikit-learn: {how_to_install('demo')}") from None
     digits = load_digits()
     images, labels = digits.images.astype(np.uint8), digits.target
     train_x, rest_x, train_y, rest_y = _cut(train_test_split, images, labels, 0.4)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cascade.errors import MissingDependency, SettingsError, StorageError
+from cascade.errors import MissingDependency, SettingsError, StorageError, how_to_install
 
 if TYPE_CHECKING:
     from cascade_cli.evaluate.evaluating import Ask, Evaluated
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(wanted: argparse.Namespace) -> int:
     if find_spec("onnxruntime") is None and find_spec("ai_edge_litert") is None:
-        raise MissingDependency("evaluating runs models: pip install 'cascade-runtime[demo]', or the engine you need")
+        raise MissingDependency(f"evaluating runs models: {how_to_install('demo')}, or the engine you need")
     from cascade_cli.evaluate.evaluating import evaluate
     from cascade_cli.evaluate.progress import Progress
     from cascade_cli.evaluate.report import as_json, told

@@ -1,1 +1,1 @@
-"""Smaller models: trained, cut and rounded off the devices. Needs `pip install 'cascade-runtime[compress]'`."""
+"""Smaller models: trained, cut and rounded off the devices. Needs the extra `compress`."""

@@ -2,7 +2,7 @@
 
 For ONNX. Each large tensor of weights becomes a small one behind a Cast, in 8 bits also behind a scale for each of its
 output channels; an engine folds both away when it loads the model. What the exporter noted about where each layer comes
-from goes too. Needs `pip install 'cascade-runtime[compress]'`.
+from goes too. Needs the extra `compress`.
 """
 
 from __future__ import annotations

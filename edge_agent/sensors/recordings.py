@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from cascade.errors import MissingDependency, SettingsError
+from cascade.errors import MissingDependency, SettingsError, how_to_install
 from edge_agent.sensors.sensor import Array, Sample
 from edge_agent.sensors.sensor_settings import ReplayTable
 
@@ -152,5 +152,5 @@ def _pillow() -> Any:
         return import_module("PIL.Image")
     except ImportError as error:
         raise MissingDependency(
-            "PNG and JPEG images want Pillow (pip install 'cascade-runtime[images]'); PGM and PPM are read without"
+            f"PNG and JPEG images want Pillow ({how_to_install('images')}); PGM and PPM are read without"
         ) from error

@@ -21,7 +21,7 @@ from cascade.adapters.backends.model_file import mapped
 from cascade.adapters.backends.onnx_allowed import check_operators, external_files
 from cascade.adapters.backends.onnx_outline import OnnxOutline
 from cascade.adapters.backends.protobuf_walk import Malformed
-from cascade.errors import MissingDependency, ModelRejected
+from cascade.errors import MissingDependency, ModelRejected, how_to_install
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,7 @@ class OnnxEngine:
     name = "onnx"
 
     def missing(self) -> str | None:
-        return (
-            None
-            if find_spec("onnxruntime")
-            else "onnxruntime is not installed: pip install 'cascade-runtime[edge-onnx]'"
-        )
+        return None if find_spec("onnxruntime") else f"onnxruntime is not installed: {how_to_install('edge-onnx')}"
 
     def version(self) -> str:
         return f"onnxruntime {next((v for v in map(_installed, _PACKAGES) if v), 'unknown')}"

@@ -22,7 +22,7 @@ from cascade.adapters.backends.flatbuffer import Malformed
 from cascade.adapters.backends.model_file import mapped
 from cascade.adapters.backends.quantisation import Quantisation
 from cascade.adapters.backends.tflite_outline import ALLOWED_CUSTOM, TfliteOutline
-from cascade.errors import MissingDependency, ModelRejected
+from cascade.errors import MissingDependency, ModelRejected, how_to_install
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class TfliteEngine:
 
     def missing(self) -> str | None:
         runtime, reasons = _runtime()
-        return None if runtime else f"{reasons}; pip install 'cascade-runtime[edge-tflite]'"
+        return None if runtime else f"{reasons}; {how_to_install('edge-tflite')}"
 
     def version(self) -> str:
         runtime, _ = _runtime()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from cascade.errors import MissingDependency
+from cascade.errors import MissingDependency, how_to_install
 
 
 class HealthDoor:
@@ -42,4 +42,4 @@ def _imported(name: str, package: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise MissingDependency(f"{package} is missing: pip install 'cascade-runtime[cloud]'") from None
+        raise MissingDependency(f"{package} is missing: {how_to_install('cloud')}") from None

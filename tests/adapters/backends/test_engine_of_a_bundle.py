@@ -57,7 +57,7 @@ def test_a_bundle_whose_engine_is_missing_names_the_extra_to_install(
 ) -> None:
     release = release_of(tmp_path, "onnx", files.linear_onnx().SerializeToString())
     monkeypatch.setattr(onnx, "find_spec", lambda name: None)
-    with pytest.raises(BundleRejected, match=r"needs the engine onnx; .*cascade-runtime\[edge-onnx\]"):
+    with pytest.raises(BundleRejected, match=r"needs the engine onnx; .*pip install '\.\[edge-onnx\]'"):
         StageRunner().install(release)
 
 

@@ -47,8 +47,8 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_onnxruntime")
 def test_without_onnxruntime_the_engine_names_the_extra_that_brings_it(tmp_path: Path, files: ModuleType) -> None:
     path = files.write(tmp_path / "m.onnx", files.linear_onnx())
-    assert "cascade-runtime[edge-onnx]" in str(engine("onnx").missing())
-    with pytest.raises(MissingDependency, match=r"cascade-runtime\[edge-onnx\]"):
+    assert "pip install '.[edge-onnx]'" in str(engine("onnx").missing())
+    with pytest.raises(MissingDependency, match=r"pip install '\.\[edge-onnx\]'"):
         engine("onnx").load(path, SETTINGS)
     assert engine("onnx").inspect(path, SETTINGS) == (path,)
     assert "onnx" not in usable_engines()
@@ -134,7 +134,7 @@ def test_without_a_runtime_the_engine_names_the_extra_that_brings_one(
     runtimes: dict[str, Any], tmp_path: Path, files: ModuleType
 ) -> None:
     assert "ai-edge-litert is not installed, tflite-runtime is not installed" in str(engine("tflite").missing())
-    assert "cascade-runtime[edge-tflite]" in str(engine("tflite").missing())
+    assert "pip install '.[edge-tflite]'" in str(engine("tflite").missing())
     path = files.write(tmp_path / "m.tflite", files.linear_tflite())
     assert engine("tflite").inspect(path, SETTINGS) == (path,)
     with pytest.raises(MissingDependency, match="not installed"):

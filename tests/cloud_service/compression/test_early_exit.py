@@ -1,5 +1,5 @@
 """Training, counting and exporting models with several exits. Needs torch, which is not in the usual environment:
-`pip install 'cascade-runtime[compress]'`."""
+`pip install '.[compress]'`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'cascade-runtime[compress]'")
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install '.[compress]'")
 pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
