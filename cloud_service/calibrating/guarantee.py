@@ -209,11 +209,8 @@ def price(dearest: Scored) -> Callable[[Scored], float]:
 
 
 def all_climb(recordings: Recordings, stages: Sequence[Weighed]) -> Scored:
-    """What the top alone would have answered: what cascades are compared with."""
-    nothing = [
-        Weighed(stage.record, stage.gate, np.full(len(stage.values), np.nan), stage.readable) for stage in stages
-    ]
-    return climb(recordings, nothing, [stage.gate.threshold for stage in stages])
+    """What the top alone would have answered: what cascades are compared with. No gate is sure at a NaN."""
+    return climb(recordings, stages, [float("nan")] * len(stages))
 
 
 def _answers_below(scored: Scored) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.errors import BundleRejected
+from cascade.inference.cues import CUES, cues_of
 from cascade.inference.gate import Gate
 from cascade.inference.gates import GATES
+from cascade.inference.gates.deferral import count_of_numbers
 from cascade.messages import AnomalyScore, ClassScores, Detection, Detections, Estimate, Verdict
-from cascade.release.ladder import GateSpec, LadderStage
+from cascade.release.ladder import Deferral, GateSpec, LadderStage
 
 SOMETHING = Detection(0, 0.9, (0.1, 0.1, 0.5, 0.5))
 
@@ -82,14 +85,57 @@ def test_estimates_with_nan_or_without_spread_climb(values, spreads):
         assert decision.verdict is Verdict.CLIMB
 
 
-@pytest.mark.parametrize("name", sorted(GATES))
-@pytest.mark.parametrize("nan", [ClassScores((math.nan, 0.2)), ClassScores(()), Estimate((1.0,), (1.0,))])
-def test_no_gate_answers_nan_or_another_kind_of_prediction(name, nan):
+def lenient(name: str) -> Gate:
+    """As sure as its threshold can make it."""
     measure = GATES[name]
-    if ClassScores in measure.reads and name != "deferral":
-        threshold = 0.0 if not measure.sure_below else 1.0
-        made = gate(name, threshold if measure.needs_threshold else None)
-        assert made.decide(nan).verdict is Verdict.CLIMB
+    if name == "deferral":
+        return learned_gate()
+    return gate(name, (1.0 if measure.sure_below else 0.0) if measure.needs_threshold else None)
+
+
+def learned_gate(gain: float = 1.0, loss: float = 1.0) -> Gate:
+    """Of two classes and a cue, which alone says something."""
+    count = count_of_numbers(2, 1)
+    weights = [tuple([0.0] * (count - 1) + [weight]) for weight in (gain, loss)]
+    learned = Deferral(gain=weights[0], loss=weights[1], cues=1)
+    spec = GateSpec("deferral", 1.0, (), learned)
+    return Gate(LadderStage(name="stage", kind="classes", gate=spec, labels=("no", "yes")))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, measure in GATES.items() if ClassScores in measure.reads))
+@pytest.mark.parametrize(
+    "nan", [ClassScores((math.nan, 0.2), (0.0,)), ClassScores((), (0.0,)), Estimate((1.0,), (1.0,))]
+)
+def test_no_gate_answers_nan_or_another_kind_of_prediction(name, nan):
+    assert lenient(name).decide(nan).verdict is Verdict.CLIMB
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (0.0, 0.0)])
+@pytest.mark.parametrize("cue", [math.nan, math.inf, -math.inf])
+def test_a_learned_gate_is_not_sure_where_a_cue_is_no_number(cue, weights):
+    decision = learned_gate(*weights).decide(ClassScores((0.1, 0.9), (cue,)))
+    assert decision.verdict is Verdict.CLIMB
+
+
+@pytest.mark.parametrize("loudest", [1e20, 3.4e38])
+def test_a_learned_gate_is_not_sure_of_an_input_that_is_far_from_all_that_it_learned_from(loudest):
+    sample = np.zeros((1, 64), np.float32)
+    sample[0, 7] = loudest
+    with np.errstate(over="ignore"):
+        cues = [cues_of(sample, [name])[0] for name in CUES]
+    assert learned_gate().decide(ClassScores((0.1, 0.9), (1.0,))).verdict is Verdict.ANSWER
+    for cue in cues:
+        assert learned_gate().decide(ClassScores((0.1, 0.9), cue)).verdict is Verdict.CLIMB
+
+
+@pytest.mark.parametrize("scores", [(1e-6, 1e-12, 1e-12), (1e-320, 0.0), (0.0, 0.0), (0.3, 0.0, 0.0)])
+def test_entropy_is_not_sure_of_scores_that_say_it_is_no_class(scores):
+    assert gate("entropy", 1.0).decide(ClassScores(scores)).verdict is Verdict.CLIMB
+
+
+def test_entropy_reads_scores_that_were_given_class_by_class():
+    assert gate("entropy", 0.5).decide(ClassScores((0.9, 0.01, 0.0))).verdict is Verdict.ANSWER
+    assert gate("entropy", 1.0).decide(ClassScores((0.5, 0.0))).verdict is Verdict.ANSWER
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from cascade.release.ladder import Deferral, LadderStage
 
 _LEAST = 1e-6
 """Of a score, before its logarithm: a difference between chances of one in a million and less tells a gate nothing."""
+_FURTHEST = 700.0
+"""Log odds further out are of no sample that was ever learned from; and `exp` has an end there."""
 
 
 def numbers_of(prediction: ClassScores) -> list[float]:
@@ -42,6 +44,7 @@ class DeferralGate:
 
     reads: tuple[type[Prediction], ...] = (ClassScores,)
     needs_threshold = True
+    sure_of_all = False
     sure_below = True
 
     def __init__(self, weights: Deferral | None = None) -> None:
@@ -59,7 +62,8 @@ class DeferralGate:
         return DeferralGate(weights)
 
     def of(self, prediction: Prediction) -> float:
-        """NaN, which is never sure, where the cues that were learned from are missing."""
+        """NaN, which is never sure, where the cues that were learned from are missing or are no numbers, and so far
+        from all that was learned from that both chances would be 0 or 1, and their difference a false nothing."""
         weights = self._weights
         if weights is None or not isinstance(prediction, ClassScores) or len(prediction.cues) != weights.cues:
             return float("nan")
@@ -68,5 +72,6 @@ class DeferralGate:
 
 
 def _chance(weights: tuple[float, ...], numbers: list[float]) -> float:
+    """NaN where a number is not finite: a sum with a NaN or an infinity in it is none that lies between two bounds."""
     total = sum(weight * number for weight, number in zip(weights, numbers, strict=True))
-    return 1.0 / (1.0 + exp(-total)) if total > -700.0 else 0.0
+    return 1.0 / (1.0 + exp(-total)) if -_FURTHEST < total < _FURTHEST else float("nan")
