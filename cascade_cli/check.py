@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cascade.adapters.installing import install_tasks, stage_runner
 from cascade.adapters.settings_file import HEADS, read_settings
+from cascade.adapters.tier_needs import check_needs
 from cascade.errors import SettingsError
 from cascade.release.bundle import Tier
 from cloud_service.settings import CloudSettings
@@ -43,6 +44,7 @@ def run(wanted: argparse.Namespace) -> int:
         passes_on = isinstance(settings, FogSettings) and settings.above is not None
         releases = install_tasks(runner, settings.tasks, tier, str(wanted.file), passes_on=passes_on)
         runner.close()
+    check_needs(tier)
     sys.stdout.write(f"{wanted.file}: right, for the {tier} tier\n")
     for release in releases:
         stages = ", ".join(f"{stage.name} ({stage.gate.name})" for stage in release.ladder.stages)

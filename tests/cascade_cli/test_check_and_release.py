@@ -57,6 +57,17 @@ def test_a_file_is_checked_with_the_models_that_it_names(text, tier, tmp_path, m
     assert f"{tier}-model (" in said
 
 
+@pytest.mark.parametrize(("text", "tier"), [(FOG, "fog"), (CLOUD, "cloud")])
+def test_a_tier_whose_extra_is_not_installed_is_not_right(text, tier, tmp_path, monkeypatch, capsys):
+    write_scripted_release(tmp_path / "release", task="ripe")
+    (tmp_path / "settings.toml").write_text(text)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    assert cascade("check", tmp_path / "settings.toml", monkeypatch=monkeypatch) == 1
+    said = capsys.readouterr()
+    assert "right" not in said.out
+    assert f"the {tier} tier needs grpcio: pip install '.[{tier}]' in the folder of this repository" in said.err
+
+
 def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
     write_scripted_release(tmp_path / "release", task="ripe")
     model = tmp_path / "release/edge/model.json"
