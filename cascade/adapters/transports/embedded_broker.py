@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import logging
+import os
 import secrets
 import ssl
 from collections.abc import Mapping
@@ -71,7 +73,7 @@ class EmbeddedBroker:
         try:
             self._server = await self.loop.create_server(lambda: BrokerWire(self), self.bind, self.port, ssl=self._tls)
         except OSError as error:
-            raise LinkError(f"no broker on {self.bind}:{self.port}: {error}") from error
+            raise LinkError(f"no broker on {self.bind}:{self.port}: {_why(error)}") from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweep = self.loop.call_later(SWEEP_S, self._look_for_silence)
 
@@ -227,6 +229,13 @@ class EmbeddedBroker:
             elif now - wire.last_heard > 1.5 * wire.keepalive_s:
                 wire.refuse(packets.KEEPALIVE_TIMEOUT)
         self._sweep = self.loop.call_later(SWEEP_S, self._look_for_silence)
+
+
+def _why(error: OSError) -> str:
+    """asyncio's own sentence has the address once more."""
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there, a broker perhaps: stop it, or choose another port (--port)"
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ can't be read at all is ended, and its gateway told why in the status.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import socket
 from collections.abc import Sequence
@@ -60,14 +61,21 @@ class GrpcBelowSettings(NamedTuple):
     limits: Limits = USUAL
 
 
-def why_not(bind: str, port: int) -> str:
-    """gRPC says only that it failed: the kernel says why. Empty where it would not fail now."""
+def why_not(bind: str, port: int) -> OSError | None:
+    """gRPC says only that it failed: the kernel says why. None where it would not fail now."""
     with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC: what has just ended is not in the way
         try:
             probe.bind((bind, port))
         except OSError as error:
-            return error.strerror or str(error)
-    return ""
+            return error
+    return None
+
+
+def _refused(address: str, why: OSError | RuntimeError) -> LinkError:
+    if isinstance(why, OSError) and why.errno == errno.EADDRINUSE:
+        return LinkError(f"below.port: another program listens on {address}: stop it, or write another port")
+    return LinkError(f"below: can't listen on {address}: {(isinstance(why, OSError) and why.strerror) or why}")
 
 
 class GrpcBelow:
@@ -140,6 +148,9 @@ class GrpcBelow:
         settings = self._settings
         where = "the link below"
         address = f"[{settings.bind}]:{settings.port}" if ":" in settings.bind else f"{settings.bind}:{settings.port}"
+        taken = why_not(settings.bind, settings.port)
+        if taken is not None and taken.errno == errno.EADDRINUSE:
+            raise _refused(address, taken)  # gRPC would write lines of its own first
         try:
             if settings.cert_file is None and settings.key_file is None and settings.ca_file is None:
                 may_be_plain(where, settings.bind, settings.insecure_ok)
@@ -150,9 +161,9 @@ class GrpcBelow:
                 )
                 self.port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise LinkError(f"can't listen on {address}: {why_not(settings.bind, settings.port) or error}") from None
+            raise _refused(address, why_not(settings.bind, settings.port) or error) from None
         if not self.port:
-            raise LinkError(f"can't listen on {address}")
+            raise LinkError(f"below: can't listen on {address}")
 
     async def _serve(self, _: Any, context: Any) -> None:
         """One stream, from its greeting to its end."""
