@@ -12,12 +12,13 @@ from textwrap import wrap
 
 from cascade.inference.hidden import SENT, SENT_BOTH
 from cascade.inference.reasons import in_words
-from cascade.messages import Answer, Detections, Energy, Estimate, Outcome, Step, Verdict, Word
+from cascade.messages import Answer, Decision, Detections, Energy, Estimate, Outcome, Step, Verdict, Word
 
 WIDTH = 100
 UNIT = " ms"
 MODEL_SHOWN = 12
 """Characters of a model's digest that are shown."""
+ANSWERS_ALL = "the last gate answers whatever can be read"
 SHOWN = 4
 """Values of an estimate that are shown."""
 
@@ -88,7 +89,8 @@ def in_a_line(given: Sequence[Answer]) -> str:
     state = "provisional" if last.provisional else "correction" if last.correction else last.outcome.value
     who = f"{said(last)} by {last.tier}" if last.prediction is not None else "no answer"
     path = " → ".join(f"{step.tier} {_measured_in_short(step)}" for step in last.trail) or "no stage saw it"
-    return f"{last.id}  {last.stream} {last.sequence}  {state}: {who}, {last.reason}  ({path})"
+    reason = "the last word" if _whatever_it_was(last) else last.reason
+    return f"{last.id}  {last.stream} {last.sequence}  {state}: {who}, {reason}  ({path})"
 
 
 def said(answer: Answer) -> str:
@@ -117,12 +119,16 @@ def _place(step: Step) -> str:
 
 
 def _seen(step: Step) -> str:
-    words = in_words(step.reason)
     if step.reason == "unsure" and step.threshold is None:
-        return "its gate lets every question climb; its guess is kept for want of a better one."
+        return f"{_best(step)}its gate lets every question climb; its guess is kept for want of a better one."
     if step.reason == "sure" and step.threshold is None:
-        return "its gate answers whatever can be read, so it answered."
-    return f"{_measured(step)}{words}{_so(step)}."
+        return f"{_best(step)}its gate answers whatever can be read, so it answered."
+    return f"{_measured(step)}{in_words(step.reason)}{_so(step)}."
+
+
+def _best(step: Step) -> str:
+    """Of a gate without a threshold: it only tells, and decides nothing."""
+    return "" if step.confidence is None else f"its best score was {step.confidence:.2f}; "
 
 
 def _measured(step: Step) -> str:
@@ -149,8 +155,10 @@ def _so(step: Step) -> str:
 
 
 def _measured_in_short(step: Step) -> str:
-    if step.confidence is None or step.threshold is None:
+    if step.confidence is None:
         return step.reason
+    if step.threshold is None:
+        return f"{step.confidence:.2f} {step.verdict.value if step.reason in ('sure', 'unsure') else step.reason}"
     return f"{'/'.join(apart(step.confidence, step.threshold))} {step.reason}"
 
 
@@ -167,29 +175,37 @@ def apart(measured: float, wanted: float) -> tuple[str, str]:
 
 
 def _ending(answer: Answer) -> str:
-    why = _why(answer)
+    because = why(answer)
     if answer.outcome is Outcome.ANSWERED:
         kind = "So far the answer is" if answer.provisional else "The answer is"
-        return f"{kind} {said(answer)}, by the {answer.tier or 'unknown'} tier, because {why}."
+        return f"{kind} {said(answer)}, by the {answer.tier or 'unknown'} tier, because {because}."
     if answer.outcome is Outcome.DROPPED:
-        return f"It was dropped, because {why}."
+        return f"It was dropped, because {because}."
     best = f" The best guess was {said(answer)}, by the {answer.tier} tier." if answer.prediction is not None else ""
     verb = "It got no answer" if answer.outcome is Outcome.EXPIRED else "It was refused"
-    return f"{verb}{' so far' if answer.provisional else ''}, because {why}.{best}"
+    return f"{verb}{' so far' if answer.provisional else ''}, because {because}.{best}"
 
 
-def _why(answer: Answer) -> str:
+def why(answer: Answer) -> str:
+    """Its reason in words. Who answers whatever can be read is not said to have been sure."""
+    return ANSWERS_ALL if _whatever_it_was(answer) else in_words(answer.reason)
+
+
+def why_decided(decision: Decision) -> str:
+    """As `why`, of what a gate said."""
+    return ANSWERS_ALL if decision.reason == "sure" and decision.threshold is None else in_words(decision.reason)
+
+
+def _whatever_it_was(answer: Answer) -> bool:
     last = answer.trail[-1] if answer.trail else None
-    if last is not None and answer.reason == last.reason == "sure" and last.threshold is None:
-        return "the last gate answers whatever can be read"
-    return in_words(answer.reason)
+    return last is not None and answer.reason == last.reason == "sure" and last.threshold is None
 
 
 def _before(given: Sequence[Answer]) -> list[str]:
     """What had been given before, and was replaced."""
     replaced = [earlier for earlier, later in pairwise(given) if earlier.provisional and not _same(earlier, later)]
     return [
-        f"Before that it was told {_whose(earlier)}, provisionally, because {in_words(earlier.reason)}."
+        f"Before that it was told {_whose(earlier)}, provisionally, because {why(earlier)}."
         + _agreement(earlier, given[-1])
         for earlier in replaced
     ]

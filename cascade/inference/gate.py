@@ -24,6 +24,8 @@ class Measure(Protocol):
 
     reads: tuple[type[Prediction], ...]
     needs_threshold: bool
+    sure_of_all: bool
+    """Without a threshold: whether it is sure of whatever can be read, or of nothing."""
     sure_below: bool
     """True where a small number means sure (entropy, spread)."""
 
@@ -64,11 +66,12 @@ class Gate:
         if not self._fits(prediction):
             return UNREADABLE
         value = self.measure.of(prediction)
+        known = value if value == value else None  # NaN is no number to tell
         if not self._sure(value):
-            return Decision(Verdict.CLIMB, self._why_not(value), value, self.threshold)
+            return Decision(Verdict.CLIMB, self._why_not(value), known, self.threshold)
         if self.drop and label_of(self.stage, prediction) in self.drop:
-            return Decision(Verdict.DROP, "nothing_here", value, self.threshold)
-        return Decision(Verdict.ANSWER, "sure", value, self.threshold)
+            return Decision(Verdict.DROP, "nothing_here", known, self.threshold)
+        return Decision(Verdict.ANSWER, "sure", known, self.threshold)
 
     def be_careful(self, less_doubt: float) -> None:
         """Allow so many times less doubt than the release's threshold does; 1: as the release says."""
@@ -102,7 +105,7 @@ class Gate:
     def _sure(self, value: float) -> bool:
         """Asked so that NaN is never sure: every comparison with it is false."""
         if self.threshold is None:
-            return value >= 1.0
+            return self.measure.sure_of_all
         return value <= self.threshold if self.measure.sure_below else value >= self.threshold
 
 

@@ -36,7 +36,7 @@ class Weighed:
     def sure(self, threshold: float | None) -> Array:
         """Where the gate is sure; a NaN is on no side. As `Gate` itself asks."""
         if threshold is None:
-            found = self.values >= 1.0
+            found = np.full(len(self.values), self.gate.measure.sure_of_all)
         else:
             found = self.values <= threshold if self.gate.measure.sure_below else self.values >= threshold
         return np.asarray(found & self.readable)

@@ -25,7 +25,7 @@ from cascade.inference.events import (
     Sent,
     Unsendable,
 )
-from cascade.inference.explaining import said
+from cascade.inference.explaining import said, why, why_decided
 from cascade.inference.hop import Hop
 from cascade.inference.reasons import in_words
 from cascade.inference.uplink import Uplink
@@ -138,7 +138,7 @@ class Witness:
             self._say(now, f"asked above {left}{audit}{self._way_up(now)}")
         elif isinstance(effect, RecordDecision):
             decision, guess = effect.decision, f'; the guess here is "{effect.label}"' if effect.label else ""
-            self._say(now, f"decided to {decision.verdict.value}, because {in_words(decision.reason)}{guess}")
+            self._say(now, f"decided to {decision.verdict.value}, because {why_decided(decision)}{guess}")
         elif isinstance(effect, Keep):
             self._say(now, "given to the spool" + (", and waited for" if effect.sync else ""))
         elif isinstance(effect, Remember):
@@ -153,7 +153,7 @@ class Witness:
         kind = "a provisional answer" if answer.provisional else "a correction" if answer.correction else "an answer"
         what = said(answer) if answer.outcome is Outcome.ANSWERED else answer.outcome.value
         state = self._way_up(now) if answer.reason in WAY_UP and not self._passed_on else ""
-        self._say(now, f"given {kind}: {what}, because {in_words(answer.reason)}; {self._left(now)}{state}")
+        self._say(now, f"given {kind}: {what}, because {why(answer)}; {self._left(now)}{state}")
 
     def _left(self, now: float) -> str:
         assert self._began is not None
@@ -196,7 +196,7 @@ def _answered(event: Answered) -> str:
     answer = event.answer
     kind = "provisionally " if answer.provisional else ""
     what = f"{said(answer)} by {answer.tier}" if answer.prediction is not None else answer.outcome.value
-    return f"the hop above said {kind}{what}, because {in_words(answer.reason)}"
+    return f"the hop above said {kind}{what}, because {why(answer)}"
 
 
 _EVENT_WORDS: Mapping[type, Callable[[Any], str]] = {

@@ -137,8 +137,15 @@ def test_what_went_up_in_place_of_the_input_is_told(answered: Callable[..., Answ
         (step("edge", Verdict.CLIMB, "unsure", confidence=0.4, threshold=0.3), "measured 0.40 and wants at most 0.30"),
         (step("edge", Verdict.ANSWER, "sure", confidence=0.9), "measured 0.90 and wants at least 0.90"),
         (step(confidence=0.8996), "measured 0.900 and wants"),
-        (step(confidence=0.0, threshold=None), "its gate lets every question climb"),
-        (step("edge", Verdict.ANSWER, "sure", confidence=1.0, threshold=None), "its gate answers whatever can be read"),
+        (step(confidence=0.6, threshold=None), "its best score was 0.60; its gate lets every question climb"),
+        (
+            step("edge", Verdict.ANSWER, "sure", confidence=0.777, threshold=None),
+            "its best score was 0.78; its gate answers whatever can be read, so it answered.",
+        ),
+        (
+            step("edge", Verdict.ANSWER, "sure", confidence=None, threshold=None),
+            "): its gate answers whatever can be read",
+        ),
         (step(confidence=None), "how sure it was can't be said"),
         (step(reason="unreadable", confidence=None, threshold=None), "could not be read"),
         (step("edge", Verdict.DROP, "nothing_here", confidence=0.95), "so it was dropped"),
@@ -148,6 +155,16 @@ def test_a_gate_is_told_by_its_numbers(seen: Step, said: str, answered: Callable
     if "0.900" in said:
         said = "measured 0.8996 and wants at least 0.9000"
     assert said in explain([answered(seen)]).hops[0]
+
+
+def test_who_answers_whatever_can_be_read_is_not_said_to_have_been_sure(answered: Callable[..., Answer]) -> None:
+    last = answered(step(), step("cloud", Verdict.ANSWER, "sure", confidence=0.777, threshold=None))
+    assert explain([last]).ending[0] == (
+        'The answer is "yes", by the cloud tier, because the last gate answers whatever can be read.'
+    )
+    assert in_a_line([last]) == (
+        'q1  cam 7  answered: "yes" by cloud, the last word  (edge 0.55/0.90 unsure → cloud 0.78 answer)'
+    )
 
 
 def test_a_hop_without_a_model_is_told_as_one(answered: Callable[..., Answer]) -> None:

@@ -44,14 +44,24 @@ def gate(
         (gate("entropy", 0.5), ClassScores((0.5, 0.5)), Verdict.CLIMB, 1.0),
         (gate("spread", 2.0, "estimate"), Estimate((5.0, 6.0), (1.0, 1.5)), Verdict.ANSWER, 1.5),
         (gate("spread", 1.0, "estimate"), Estimate((5.0, 6.0), (1.0, 1.5)), Verdict.CLIMB, 1.5),
-        (gate("always"), ClassScores((0.5, 0.5)), Verdict.ANSWER, 1.0),
-        (gate("never"), ClassScores((1.0, 0.0)), Verdict.CLIMB, 0.0),
+        (gate("always"), ClassScores((0.5, 0.5)), Verdict.ANSWER, 0.5),
+        (gate("never"), ClassScores((1.0, 0.0)), Verdict.CLIMB, 1.0),
     ],
 )
 def test_a_gate_is_sure_on_one_side_of_its_threshold(made, prediction, verdict, confidence):
     decision = made.decide(prediction)
     assert decision.verdict is verdict
     assert decision.confidence == pytest.approx(confidence, abs=1e-3)
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("always", Verdict.ANSWER), ("never", Verdict.CLIMB)])
+@pytest.mark.parametrize(
+    ("kind", "prediction"),
+    [("estimate", Estimate((5.0,), (9.0,))), ("anomaly", AnomalyScore(0.5)), ("detections", Detections((), 0.1))],
+)
+def test_a_gate_without_a_threshold_says_no_confidence_where_the_prediction_has_none(name, verdict, kind, prediction):
+    decision = gate(name, kind=kind).decide(prediction)
+    assert (decision.verdict, decision.confidence, decision.threshold) == (verdict, None, None)
 
 
 def test_an_empty_detection_is_never_easy_unless_it_is_sure_of_nothing():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from cascade.inference.budget import Allowance
@@ -96,6 +97,17 @@ def test_the_whole_way_of_a_question_is_told_with_its_times() -> None:
         '+50.00 ms the hop above said "yes" by fog, because it was sure enough',
         '+50.00 ms given an answer: "yes", because it was sure enough; 50 ms before its deadline',
     ]
+
+
+def test_a_gate_that_answers_whatever_can_be_read_is_not_said_to_have_been_sure() -> None:
+    life = Life()
+    always = msgspec.structs.replace(STAGE, gate=GateSpec("always"))
+    life.happens(LadderInstalled(Ladder(task="ripe", release="r1", stages=(always,))), 1.0)
+    run = life.asked(2.0, 1)
+    life.happens(Predicted(run, (ClassScores((0.45, 0.55)),), ms=1.0), 2.01)
+    assert "decided to answer, because the last gate answers whatever can be read" in life.told
+    assert 'given an answer: "yes", because the last gate answers whatever can be read' in life.told
+    assert "sure" not in life.told
 
 
 def test_hidden_features_in_place_of_the_input_are_told() -> None:

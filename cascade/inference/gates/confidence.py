@@ -11,6 +11,7 @@ from cascade.messages import AnomalyScore, ClassScores, Detections, Prediction
 class Confidence:
     reads: tuple[type[Prediction], ...] = (ClassScores, AnomalyScore, Detections)
     needs_threshold = True
+    sure_of_all = False
     sure_below = False
 
     def of(self, prediction: Prediction) -> float:

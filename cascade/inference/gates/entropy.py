@@ -9,7 +9,6 @@ from math import log
 
 from cascade.messages import ClassScores, Prediction
 
-
 _LEAST_TOTAL = 0.5
 """Scores that sum to less say "none of these", however they compare with each other."""
 

@@ -11,6 +11,7 @@ from cascade.messages import ClassScores, Prediction
 class Margin:
     reads: tuple[type[Prediction], ...] = (ClassScores,)
     needs_threshold = True
+    sure_of_all = False
     sure_below = False
 
     def of(self, prediction: Prediction) -> float:

@@ -11,10 +11,12 @@ from cascade.messages import AnomalyScore, ClassScores, Detections, Estimate, Pr
 class Never:
     reads: tuple[type[Prediction], ...] = (ClassScores, Estimate, AnomalyScore, Detections)
     needs_threshold = False
+    sure_of_all = False
     sure_below = False
 
     def of(self, prediction: Prediction) -> float:
-        return 0.0
+        """As `always` does: it tells nothing but the trail."""
+        return max(prediction.scores) if isinstance(prediction, ClassScores) else float("nan")
 
     def of_all(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.zeros(len(scores))
+        return np.asarray(scores.max(axis=1))

@@ -8,6 +8,7 @@ from cascade.messages import Estimate, Prediction
 class Spread:
     reads: tuple[type[Prediction], ...] = (Estimate,)
     needs_threshold = True
+    sure_of_all = False
     sure_below = True
 
     def of(self, prediction: Prediction) -> float:
