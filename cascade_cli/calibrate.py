@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from cascade.adapters.recording import LabelledSample, record
 from cascade.adapters.recording_file import read_recordings, write_recordings
 from cascade.adapters.settings_tables import EngineTable
 from cascade.adapters.whole_file import write_whole
-from cascade.errors import MissingDependency, SettingsError, how_to_install
+from cascade.errors import MissingDependency, SettingsError, StorageError, how_to_install
 from cascade.inference.recordings import Recordings
 from cascade.release.calibrated import METHODS
 from edge_agent.sensors.recordings import open_recording
@@ -84,6 +85,8 @@ def run(wanted: argparse.Namespace) -> int:
     rooms = _rooms()
     plan: Plan = _plan(wanted, rooms)
     opened: Opened = rooms["adopting"].open_all(wanted.release)
+    if wanted.plots is not None:
+        _make(wanted.plots)
     if wanted.record is not None:
         _record(wanted)
     recordings = read_recordings(wanted.recordings)
@@ -92,9 +95,9 @@ def run(wanted: argparse.Namespace) -> int:
         _say(f"{wanted.recordings}: {recordings.samples} samples of {len(recordings.stages)} stages\n", wanted.json)
         return 0
     outcome: Outcome = rooms["working_out"].work_out(recordings, opened.calibrations, opened.gates, plan)
-    digest = "" if wanted.dry_run else rooms["adopting"].adopt(opened, recordings, outcome, plan)
     if wanted.plots is not None:
         _draw(wanted.plots, outcome, rooms["reliability"])
+    digest = "" if wanted.dry_run else rooms["adopting"].adopt(opened, recordings, outcome, plan)
     if wanted.json:
         sys.stdout.write(msgspec.json.encode(_as_json(opened, outcome, digest)).decode() + "\n")
     else:
@@ -115,8 +118,7 @@ def _rooms() -> dict[str, Any]:
 
 def _plan(wanted: argparse.Namespace, rooms: dict[str, Any]) -> Plan:
     targets, confidence = rooms["targets"].read_targets([" ".join(words) for words in wanted.target])
-    if wanted.learn_share is not None and not 0.05 <= wanted.learn_share <= 0.9:
-        raise SettingsError("--learn-share", [f"found {wanted.learn_share}, expected 0.05 to 0.9"])
+    _check(wanted)
     circumstances: Circumstances = rooms["targets"].Circumstances(
         wanted.rate, wanted.joules_per_byte, dict(_cost(each) for each in wanted.cost)
     )
@@ -131,6 +133,20 @@ def _plan(wanted: argparse.Namespace, rooms: dict[str, Any]) -> Plan:
         seed=wanted.seed,
     )
     return plan
+
+
+def _check(wanted: argparse.Namespace) -> None:
+    """A wrong fact makes a promise that is false, and looks as good as a true one."""
+    if wanted.learn_share is not None and not 0.05 <= wanted.learn_share <= 0.9:
+        raise SettingsError("--learn-share", [f"found {wanted.learn_share}, expected 0.05 to 0.9"])
+    if wanted.rate is not None and not 0.0 < wanted.rate < math.inf:
+        raise SettingsError("--rate", [f"found {wanted.rate}, expected how many questions a minute: more than 0"])
+    if not 0.0 <= wanted.joules_per_byte < math.inf:
+        raise SettingsError("--joules-per-byte", [f"found {wanted.joules_per_byte}, expected 0 or more"])
+    if wanted.seed < 0:
+        raise SettingsError("--seed", [f"found {wanted.seed}, expected a whole number, 0 or more"])
+    if wanted.plots is not None and not wanted.method:
+        raise SettingsError("--plots", ["draws what --method calibrates, and there is no --method"])
 
 
 def _cost(text: str) -> tuple[str, float]:
@@ -179,8 +195,15 @@ def _say(text: str, quiet: bool) -> None:
         sys.stdout.write(text)
 
 
+def _make(folder: Path) -> None:
+    """Before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: plots can't be put there: {error.strerror}") from None
+
+
 def _draw(folder: Path, outcome: Outcome, rooms: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for (tier, name), fitted in outcome.fitted.items():
         picture = rooms.reliability_svg(f"{tier}/{name}", fitted.before, fitted.after)
         write_whole(folder / f"reliability-{tier}-{name}.svg", picture.encode())

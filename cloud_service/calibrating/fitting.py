@@ -95,6 +95,8 @@ def evidence_of(recordings: Recordings, stage: StageRecord, without: Sequence[st
     unseen = [word for index, word in enumerate(stage.labels) if index not in seen and word not in without]
     if unseen:
         raise CannotCalibrate(f"{where}: no sample of {', '.join(unseen)}: what its scores mean there is not known")
+    if not (scores[rows] > 0.0).any():
+        raise CannotCalibrate(f"{where}: all its scores are 0: there is nothing in them to calibrate")
     right = (said_labels(stage, recordings.label_names) == recordings.label).astype(float)
     return Evidence(scores[rows].astype(np.float64), label[rows], right[rows], _floor(scores[rows]))
 

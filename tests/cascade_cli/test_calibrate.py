@@ -12,6 +12,7 @@ from cascade.adapters.scripted_release import write_scripted_release
 from cascade_cli import exit_codes
 
 TARGET = ("--target", "at most 3 points worse than the cloud")
+BYTES = ("--target", "at most 5 kB per minute")
 
 
 @pytest.fixture
@@ -88,6 +89,14 @@ def test_scores_are_calibrated_drawn_and_promise_nothing_until_thresholds_are_fo
     assert open_release(folder / "release", "edge").manifest.promise is not None
 
 
+def test_where_plots_cant_be_put_is_found_out_before_the_work(recorded, folder):
+    (folder / "plots").write_text("a file, no folder")
+    before = (folder / "release/release.json").read_bytes()
+    refused = recorded("--method", "platt", "--plots", folder / "plots")
+    assert (refused.code, "plots can't be put there" in refused.err) == (exit_codes.FAILED, True), refused.err
+    assert (folder / "release/release.json").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_gates_are_learned_and_calibrations_fitted_on_samples_of_their_own(recorded, folder):
     said = recorded(*TARGET, "--deferral", "--method", "temperature", "--json")
@@ -121,10 +130,16 @@ def test_what_the_recordings_cant_support_is_refused_and_the_release_stays(recor
         (("--target", "as good as it gets"), "expected"),
         ((*TARGET, "--cost", "fault"), "expected CLASS=NUMBER"),
         ((*TARGET, "--learn-share", "0.99"), "expected 0.05 to 0.9"),
+        *(((*BYTES, f"--rate={rate}"), "--rate: 1 mistake") for rate in ("-10", "0", "nan", "inf")),
+        *(((*TARGET, f"--joules-per-byte={each}"), "--joules-per-byte: 1 mistake") for each in ("-1e-6", "nan", "inf")),
+        ((*TARGET, "--seed=-1"), "--seed: 1 mistake"),
+        ((*TARGET, "--plots", "plots"), "there is no --method"),
     ],
 )
-def test_what_is_said_wrongly_ends_with_2(recorded, words, said):
+def test_what_is_said_wrongly_ends_with_2_and_changes_nothing(recorded, folder, words, said):
+    before = (folder / "release/release.json").read_bytes()
     refused = recorded(*words)
+    assert (folder / "release/release.json").read_bytes() == before
     assert (refused.code, said in refused.err) == (exit_codes.WRONG, True), refused.err
 
 

@@ -96,6 +96,7 @@ def test_a_stage_that_is_never_wrong_is_calibrated_without_a_fault(method):
         (lambda: recorded(np.full((200, 5), np.nan), np.arange(200) % 5), "0 labelled samples"),
         (lambda: recorded(np.full((200, 1), 0.2), np.zeros(200, int)), "two or more labels"),
         (lambda: recorded(np.full((200, 5), 0.2), np.full(200, -1)), "0 labelled samples"),
+        (lambda: recorded(np.zeros((200, 5)), np.arange(200) % 5), "all its scores are 0"),
     ],
 )
 def test_what_can_teach_nothing_is_refused_with_the_reason(make, said):
