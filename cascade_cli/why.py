@@ -12,16 +12,19 @@ from cascade.adapters.answer_json import answer_as_json
 from cascade.adapters.settings_file import read_settings
 from cascade.errors import CascadeError, LinkError, NotKept, SettingsError
 from cascade.inference.explaining import explain, in_a_line, unanswered
-from cascade_cli.why_sources import Found, from_agent, from_journal, from_lines
+from cascade_cli.called_as import short
+from cascade_cli.why_sources import Found, from_agent, from_demo, from_journal, from_lines
 from edge_agent.settings import EdgeSettings
 
 ABOUT = "say why a question was answered as it was, hop by hop"
 EXAMPLES = (
+    ("cascade why --last 20", "by edge.toml in this folder; without one, what the demo's last run left"),
     ("cascade why --last 20 --config edge.toml", "what the running agent answered lately, a line each"),
     ("cascade why 5f1c09a2b7-17 --config edge.toml", "that question, in sentences"),
     ("cascade why 5f1c09a2b7-17 --journal state/journal", "after a crash, or on another machine; with times"),
     ("edge-agent --config edge.toml | cascade why --answers - --last 5", "from the lines that an agent prints"),
 )
+HERE = Path("edge.toml")
 LAST = 20
 MOST = 1000
 
@@ -71,13 +74,28 @@ def _find(wanted: argparse.Namespace, question_id: str, last: int) -> Found:
         return from_agent(wanted.socket, question_id, last)
     if wanted.config is not None:
         return _by_settings(wanted.config, question_id, last)
-    raise SettingsError(
-        "why",
-        [
-            "where to look is missing, expected one of --config edge.toml (a running agent), --socket PATH, "
-            "--journal FILE (after a crash, or elsewhere), --answers FILE (lines that an agent printed)"
-        ],
-    )
+    return _unasked(question_id, last)
+
+
+def _unasked(question_id: str, last: int) -> Found:
+    """Nobody said where to look: where there is something most likely, and which that is."""
+    from cascade_cli.demo.afterwards import left_there, usual_folder
+
+    if HERE.exists():
+        sys.stderr.write(f"cascade why: by {HERE} in this folder\n")
+        return _by_settings(HERE, question_id, last)
+    folder = usual_folder()
+    if not left_there(folder):
+        raise SettingsError(
+            "why",
+            [
+                "where to look is missing, expected one of --config edge.toml (a running agent), --socket PATH, "
+                "--journal FILE (after a crash, or elsewhere), --answers FILE (lines that an agent printed); without "
+                f"any, {HERE} in this folder or what `cascade demo` left, and neither is there"
+            ],
+        )
+    sys.stderr.write(f"cascade why: what the demo's last run left in {short(folder)}\n")
+    return from_demo(folder, question_id, last)
 
 
 def _by_settings(path: Path, question_id: str, last: int) -> Found:

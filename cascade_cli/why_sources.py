@@ -95,6 +95,15 @@ def from_lines(path: str, question_id: str, last: int) -> Found:
     return Found(list(recent.values()), f"{path} has {read} answers")
 
 
+def from_demo(folder: Path, question_id: str, last: int) -> Found:
+    """Of one question its agent's journal tells more than its answers do."""
+    from cascade_cli.demo.afterwards import ANSWERS, journal_of
+
+    found = from_lines(str(folder / ANSWERS), question_id, last)
+    journal = journal_of(folder, found.questions[0][-1].device) if question_id and found.questions else None
+    return from_journal(journal, question_id, last) if journal is not None else found
+
+
 def from_journal(path: Path, question_id: str, last: int) -> Found:
     """By letting the hop go through its journal again. An earlier life's, where this one knows nothing of it."""
     if not path.exists() and not previous(path).exists():

@@ -23,6 +23,8 @@ class Left(NamedTuple):
 
     answers: Path
     journal: Path | None
+    usual: bool
+    """`cascade why` finds them by itself."""
     telling: str
     """The id of a question whose answer has a story: provisional first, corrected later, if there is one."""
 
@@ -33,8 +35,17 @@ def usual_folder() -> Path:
     return Path(state) / "cascade" / "demo"
 
 
+def left_there(folder: Path) -> bool:
+    return (folder / ANSWERS).exists()
+
+
+def journal_of(folder: Path, agent: str) -> Path | None:
+    path = folder / f"{agent}{JOURNAL}"
+    return path if path.exists() else None
+
+
 class Notes:
-    """Every answer that the demo's applications were given, in order."""
+    """The answers that the demo's applications were given while they were shown, in order."""
 
     def __init__(self) -> None:
         self._given: list[Given] = []
@@ -55,8 +66,7 @@ class Notes:
                 shutil.move(path, folder / path.name)
         except OSError:
             return None
-        journal = folder / f"{telling.agent}{JOURNAL}"
-        return Left(folder / ANSWERS, journal if journal.exists() else None, telling.answer["id"])
+        return Left(folder / ANSWERS, journal_of(folder, telling.agent), folder == usual_folder(), telling.answer["id"])
 
     def _telling(self) -> Given | None:
         corrected = (given for given in self._given if given.answer["correction"] and len(given.answer["trail"]) > 1)
@@ -71,7 +81,7 @@ def things_to_try(left: Left | None, release: Path) -> str:
     ]
     if left is not None:
         asked = [
-            (["why", "--last", "20", "--answers", short(left.answers)], "who answered what, a line each"),
+            (["why", "--last", "20", *_list_source(left)], "who answered what, a line each"),
             (["why", left.telling, *_source(left)], "the story of that one: when it was asked, and why it climbed"),
         ]
     own = ["init", "all", "--insecure", "--folder", "my-cascade", "--release", short(release)]
@@ -80,7 +90,18 @@ def things_to_try(left: Left | None, release: Path) -> str:
     return "\n".join(["Three things to try next:", *lines])
 
 
+def _list_source(left: Left) -> Sequence[str]:
+    return () if _found_by_itself(left) else ("--answers", short(left.answers))
+
+
 def _source(left: Left) -> Sequence[str]:
+    if _found_by_itself(left):
+        return ()
     if left.journal is not None:
         return ("--journal", short(left.journal))
     return ("--answers", short(left.answers))
+
+
+def _found_by_itself(left: Left) -> bool:
+    """Where there are settings of an agent, `cascade why` means that one."""
+    return left.usual and not Path("edge.toml").exists()

@@ -35,7 +35,7 @@ class Show:
         seconds: float = SHOWN_FOR_S,
         note: Callable[[Given], None] = lambda given: None,
     ) -> None:
-        """`note` is told each answer."""
+        """`note` is told each answer while they are shown: what comes then has a story, what is measured later none."""
         self._note = note
         self._fleet, self._images, self._view, self._seconds = fleet, images, view, seconds
         self.score = Score()
@@ -142,7 +142,8 @@ class Show:
 
     def _heard(self, given: Given) -> None:
         """In a pipe, those answers are told that tell something: provisional ones, and their corrections."""
-        self._note(given)
+        if self._showing:
+            self._note(given)
         if self._link == COMING_BACK and given.answer.get("tier") == "cloud":
             self._change(f"whole again, and in use after {time.monotonic() - self._mended_at:.1f} s")
         if self._showing and not self._view.live and (given.answer["correction"] or given.answer["provisional"]):

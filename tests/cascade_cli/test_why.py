@@ -116,6 +116,7 @@ def test_of_an_unknown_question_it_says_how_many_are_kept_and_ends_with_3(cascad
 )
 def test_what_is_wrong_is_said_with_its_mend(words, code, said, cascade, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     ended = cascade("why", *words)
     assert ended.code == code
     assert said in ended.err
@@ -129,6 +130,29 @@ def test_a_running_agent_is_asked_by_its_settings(cascade, device):
         never = cascade("why", "never", "--socket", device.parent / "ask.sock")
     assert never.code == 3
     assert "keeps its last 1000 answers, and has 1 now; limits.answers_explained" in never.err
+
+
+def test_without_a_source_it_takes_the_settings_of_this_folder_and_says_so(cascade, device, monkeypatch):
+    monkeypatch.chdir(device.parent)
+    with BlockingEdgeAgent(device) as agent:
+        asked = agent.ask(scripted_sample(SURE, SURE, SURE))
+        said = cascade("why", "--last", 5)
+    assert said.out.startswith(asked.id)
+    assert said.err == "cascade why: by edge.toml in this folder\n"
+
+
+def test_without_settings_here_it_takes_what_the_demo_left_and_says_so(cascade, journaled, tmp_path, monkeypatch):
+    device, ids = journaled
+    folder = tmp_path / "home/cascade/demo"
+    folder.mkdir(parents=True)
+    (folder / "answers.jsonl").write_bytes(b"".join(answer_line(answer(each)) for each in [*ids, "elsewhere"]))
+    (device.parent / "state/journal").rename(folder / "barn.cam1.journal")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(folder)
+    said = cascade("why", "--last", 2)
+    assert [line.split()[0] for line in said.out.splitlines()] == [ids[2], "elsewhere"]
+    assert "what the demo's last run left in " in said.err
+    assert "+0.00 ms asked with" in cascade("why", ids[1]).out
 
 
 def test_without_an_agent_and_a_journal_both_mends_are_named(cascade, device):

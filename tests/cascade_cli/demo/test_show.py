@@ -43,10 +43,17 @@ def out() -> io.StringIO:
 
 
 @pytest.fixture
-def show(out: io.StringIO) -> Show:
+def noted() -> list[Given]:
+    return []
+
+
+@pytest.fixture
+def show(out: io.StringIO, noted: list[Given]) -> Show:
     fleet: Any = SimpleNamespace(socket=Path, line=Line(), check=lambda: None)
     images = Split(np.zeros((2, 8, 8), np.uint8), np.zeros(2, np.int64))
-    return Show(fleet, images, View(out), seconds=0.03)
+    made = Show(fleet, images, View(out), 0.03, noted.append)
+    made._showing = True
+    return made
 
 
 async def test_the_link_is_in_use_when_the_cloud_has_answered_and_not_before(show: Show, out: io.StringIO):
@@ -61,3 +68,10 @@ async def test_the_link_is_in_use_when_the_cloud_has_answered_and_not_before(sho
     assert out.getvalue().splitlines()[2:] == [
         "--- the link between gateway and cloud is whole again, and in use after 0.0 s ---"
     ]
+
+
+def test_only_what_is_shown_is_noted(show: Show, noted: list[Given]):
+    show._heard(given("edge"))
+    show._showing = False
+    show._heard(given("fog"))
+    assert [each.answer["tier"] for each in noted] == ["edge"]
