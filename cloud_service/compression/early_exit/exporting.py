@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from cascade.errors import MissingDependency
 from cascade.release.bundle import Costs, InputSpec, OutputSpec, SentSpec, StageSpec
 from cascade.release.preprocessing import Quantise
 from cloud_service.compression.early_exit.counting import Counted, counted
 from cloud_service.compression.early_exit.network import Segment, SegmentedNetwork
 
-HIDDEN, SCORES = "hidden", "scores"
+Format = Literal["onnx", "tflite"]
+SCORES: Mapping[Format, str] = {"onnx": "scores", "tflite": "serving_default_output_0_output"}
+HIDDEN: Mapping[Format, str] = {"onnx": "hidden", "tflite": "serving_default_output_1_output"}
+"""What the outputs of a segment are called: ours to say in ONNX, in .tflite those that litert-torch 0.10 gives them."""
 MOST_BATCH = 1024
 _LEVELS = 255
 """Of eight bits."""
@@ -26,7 +30,7 @@ class ExportedSegment(NamedTuple):
     """One segment, as a file."""
 
     path: Path
-    format: Literal["onnx", "tflite"]
+    format: Format
     takes: tuple[int, ...]
     """The shape of one sample of its input: of the model's, or of the hidden features before it."""
     cost: Counted
@@ -46,12 +50,13 @@ def export_segments(
     samples: Any,
     folder: Path,
     *,
-    to: Literal["onnx", "tflite"] = "onnx",
+    to: Format = "onnx",
     name: str = "segment",
     last_hands_on: bool = False,
 ) -> list[ExportedSegment]:
-    """One file for each, `segment1.onnx` and so on. `samples` are inputs as those of the field: by them the range of
-    hidden features is found. With `last_hands_on` the last segment has hidden features too, for a hop above."""
+    """One file for each, `segment1.onnx` and so on; `.tflite` wants the package litert-torch. `samples` are inputs as
+    those of the field: by them the range of hidden features is found. With `last_hands_on` the last segment has hidden
+    features too, for a hop above."""
     folder.mkdir(parents=True, exist_ok=True)
     network.eval()
     found, inputs = [], samples
@@ -85,14 +90,14 @@ def stages_of(
     for index, (segment, name) in enumerate(zip(exported, names, strict=True)):
         spec = first
         if index:
-            spec = InputSpec(tensor=HIDDEN, shape=segment.takes, segment=names[index - 1])
+            spec = InputSpec(tensor=HIDDEN[exported[index - 1].format], shape=segment.takes, segment=names[index - 1])
         stages.append(
             StageSpec(
                 name=name,
                 file=segment.path.name,
                 format=segment.format,
                 inputs=(spec,),
-                output=OutputSpec(kind="classes", tensor=SCORES, activation="softmax"),
+                output=OutputSpec(kind="classes", tensor=SCORES[segment.format], activation="softmax"),
                 labels=tuple(labels),
                 max_batch=max_batch,
                 costs=Costs(multiply_adds=segment.cost.multiply_adds, bytes_moved=segment.cost.bytes_moved),
@@ -106,7 +111,7 @@ def sent(segment: ExportedSegment) -> SentSpec:
     """Its hidden features in eight bits. What goes on from there undoes it by `dequantise` with the same numbers."""
     if segment.hands_on is None:
         raise ValueError("the last segment hands nothing on")
-    return SentSpec(output=HIDDEN, shape=segment.hands_on, features=(quantised(segment),))
+    return SentSpec(output=HIDDEN[segment.format], shape=segment.hands_on, features=(quantised(segment),))
 
 
 def quantised(segment: ExportedSegment) -> Quantise:
@@ -129,17 +134,21 @@ def _to_onnx(segment: nn.Module, inputs: Any, path: Path, hands_on: bool) -> Non
         dynamo=True,
         external_data=False,
         input_names=["inputs"],
-        output_names=[SCORES, HIDDEN] if hands_on else [SCORES],
+        output_names=[SCORES["onnx"], HIDDEN["onnx"]] if hands_on else [SCORES["onnx"]],
         dynamic_shapes={"inputs": {0: torch.export.Dim("batch", min=1, max=MOST_BATCH)}},
         verbose=False,
     )
 
 
 def _to_tflite(segment: nn.Module, inputs: Any, path: Path, hands_on: bool) -> None:
-    """Its outputs have the names that the converter gives them: `output_0`, `output_1`."""
-    import litert_torch
-
+    try:
+        import litert_torch
+    except ImportError as error:
+        raise MissingDependency(
+            "to .tflite converts litert-torch, which no extra brings: pip install litert-torch==0.10.0, known to work "
+            f"with torch 2.13.0 ({error})"
+        ) from error
     litert_torch.convert(segment, (inputs[:1],)).export(str(path))
 
 
-_EXPORTERS: dict[str, Exporter] = {"onnx": _to_onnx, "tflite": _to_tflite}
+_EXPORTERS: dict[Format, Exporter] = {"onnx": _to_onnx, "tflite": _to_tflite}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from torch import nn  # noqa: E402
 
 from cascade.adapters.bundle_folder import open_release, write_bundle, write_release  # noqa: E402
 from cascade.adapters.stage_runner import StageRunner  # noqa: E402
+from cascade.errors import MissingDependency  # noqa: E402
 from cascade.inference.effects import RunStage  # noqa: E402
 from cascade.messages import Question, Tensor  # noqa: E402
 from cascade.release.bundle import BundleManifest, InputSpec, StageGate  # noqa: E402
 from cascade.release.ladder import GateSpec  # noqa: E402
 from cloud_service.compression.early_exit.counting import counted  # noqa: E402
-from cloud_service.compression.early_exit.exporting import export_segments, quantised, sent, stages_of  # noqa: E402
+from cloud_service.compression.early_exit.exporting import HIDDEN, export_segments, quantised, sent, stages_of  # noqa: E402
 from cloud_service.compression.early_exit.joint_training import Training, joint_loss, train_jointly  # noqa: E402
 from cloud_service.compression.early_exit.network import SegmentedNetwork, probabilities  # noqa: E402
 from cloud_service.compression.rounded_weights import round_weights  # noqa: E402
@@ -105,12 +107,15 @@ def test_a_layer_whose_price_is_unknown_is_not_free():
         counted(nn.LSTM(3, 4), torch.zeros(1, 2, 3))
 
 
-@pytest.fixture
-def made(tmp_path: Path):
+@pytest.fixture(params=["onnx", "tflite"])
+def made(request, tmp_path: Path):
     """A trained network, its segments as files, and a release of them."""
+    if request.param == "tflite":
+        pytest.importorskip("litert_torch", reason="litert-torch is not installed: pip install litert-torch==0.10.0")
+        pytest.importorskip("ai_edge_litert")
     some, (inputs, labels) = network(), samples()
     train_jointly(some, inputs, labels, Training(epochs=2, batch=32))
-    segments = export_segments(some, inputs[:64], tmp_path / "files", last_hands_on=True)
+    segments = export_segments(some, inputs[:64], tmp_path / "files", to=request.param, last_hands_on=True)
     stages = stages_of(segments, INPUT, LABELS, sends=(1,))
     manifest = BundleManifest(format=1, name="b", task="t", tier="edge", stages=stages, files={})
     write_bundle(tmp_path / "release/edge", manifest, {each.path.name: each.path for each in segments})
@@ -161,7 +166,13 @@ def test_hidden_features_in_eight_bits_are_what_they_were_to_half_a_step(made):
     hidden = some.hidden(inputs)[-1].detach().numpy().ravel()
     inside = hidden < segments[1].hidden_high
     assert np.abs(back - hidden)[inside].max() <= 0.5 * scale + 1e-6
-    assert (payload[0].name, payload[0].shape) == ("hidden", (12, 2, 2))
+    assert (payload[0].name, payload[0].shape) == (HIDDEN[segments[1].format], (12, 2, 2))
+
+
+def test_where_nothing_converts_to_tflite_it_is_told_what_would(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "litert_torch", None)
+    with pytest.raises(MissingDependency, match=r"pip install litert-torch==0\.10\.0"):
+        export_segments(network(), samples(4)[0], tmp_path, to="tflite")
 
 
 def test_a_segment_that_hands_nothing_on_can_not_send(tmp_path):
