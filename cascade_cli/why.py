@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import msgspec
 from cascade.adapters.answer_json import answer_as_json
 from cascade.adapters.settings_file import read_settings
 from cascade.errors import CascadeError, LinkError, NotKept, SettingsError
-from cascade.inference.explaining import explain, in_a_line, unanswered
+from cascade.inference.explaining import WIDTH, explain, in_a_line, unanswered
 from cascade_cli.called_as import short
 from cascade_cli.why_sources import Found, from_agent, from_demo, from_journal, from_lines
 from edge_agent.settings import EdgeSettings
@@ -27,6 +28,7 @@ EXAMPLES = (
 HERE = Path("edge.toml")
 LAST = 20
 MOST = 1000
+WIDEST = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +126,12 @@ def _tell_one(question_id: str, found: Found, as_json: bool) -> None:
         said = msgspec.to_builtins(explanation)
         _write_json({"explanation": said, "answers": [answer_as_json(answer) for answer in given]})
     else:
-        sys.stdout.write(f"{explanation}\n")
+        sys.stdout.write(f"{explanation.page(_width())}\n")
+
+
+def _width() -> int:
+    """Of the terminal, up to where lines are still easy to read; elsewhere as ever."""
+    return min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else WIDTH
 
 
 def _tell_last(found: Found, as_json: bool) -> None:

@@ -15,6 +15,8 @@ from cascade.inference.reasons import in_words
 from cascade.messages import Answer, Decision, Detections, Energy, Estimate, Outcome, Step, Verdict, Word
 
 WIDTH = 100
+LEAST_WIDTH = 40
+"""Narrower than this nothing is wrapped: a word would stand on each line."""
 UNIT = " ms"
 MODEL_SHOWN = 12
 """Characters of a model's digest that are shown."""
@@ -37,22 +39,25 @@ class Explanation(Word, frozen=True, gc=False, kw_only=True):
     """When what happened, as `12.5 ms what`: known where a journal was read."""
 
     def __str__(self) -> str:
-        lines = [self.heading, ""]
+        return self.page()
+
+    def page(self, width: int = WIDTH) -> str:
+        lines = [*_wrapped("", self.heading, width), ""]
         for number, hop in enumerate(self.hops, 1):
-            lines += _wrapped(f"{number}. ", hop)
+            lines += _wrapped(f"{number}. ", hop, width)
         lines += [""] * bool(self.hops)
         for sentence in (*self.ending, self.costs):
-            lines += _wrapped("", sentence)
+            lines += _wrapped("", sentence, width)
         if self.moments:
             lines += ["", "When:"]
         for moment in self.moments:
             at, _, what = moment.partition(UNIT)
-            lines += _wrapped(f"{at:>10}{UNIT} ", what.strip())
+            lines += _wrapped(f"{at:>10}{UNIT} ", what.strip(), width)
         return "\n".join(lines)
 
 
-def _wrapped(head: str, text: str) -> list[str]:
-    return wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    return wrap(text, max(width, LEAST_WIDTH), initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def explain(given: Sequence[Answer], moments: Sequence[str] = ()) -> Explanation:

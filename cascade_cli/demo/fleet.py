@@ -26,7 +26,7 @@ JOULES_PER_BYTE = 5e-6
 """Of a Wi-Fi radio: an estimate. What it is multiplied with, the bytes, is counted."""
 BROKERS = {
     "mosquitto": "mosquitto, as it is installed here",
-    "embedded": "the embedded one (mosquitto is not installed; for production use a real broker)",
+    "embedded": "the embedded one, as mosquitto is not installed (for production: a real one)",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cascade_cli.demo.asking import Application, Given, Score
 from cascade_cli.demo.digits import Split
 from cascade_cli.demo.fleet import AGENTS, CASCADE, CLOUD_ONLY, DEVICE_ONLY, Fleet
-from cascade_cli.demo.view import View, line, page, told
+from cascade_cli.demo.view import LEGEND, View, line, page, told
 
 SHOWN_FOR_S = 18.0
 CUT_AT, MENDED_AT = 1 / 3, 2 / 3
@@ -18,6 +18,8 @@ RATE_HZ = 12.0
 """Of each agent."""
 DRAWN_EVERY_S = 0.2
 SAID_EVERY_S = 2.0
+TOLD_OF_MANY = 36
+"""In a pipe one answer in so many is told, if nothing is special about it: about one in a second."""
 CORRECTED_WITHIN_S = 15.0
 WARM_UP = 3
 CUT, COMING_BACK = "CUT", "whole again, the gateway is reconnecting"
@@ -43,6 +45,7 @@ class Show:
         self._link = "whole"
         self._began = self._mended_at = 0.0
         self._showing = False
+        self._usual = 0
 
     async def run(self) -> dict[str, Score]:
         for application in self._applications:
@@ -109,11 +112,14 @@ class Show:
             self._view.say(f"--- the link between gateway and cloud is {link} ---")
 
     async def _draw(self) -> None:
+        if not self._view.live:
+            self._view.say(LEGEND)
         while True:
             if self._view.live:
                 self._view.draw(self._page())
             else:
-                self._view.say(line(time.monotonic() - self._began, self._link, self.score))
+                link = "reconnecting" if self._link == COMING_BACK else self._link.partition(",")[0]
+                self._view.say(line(time.monotonic() - self._began, link, self.score))
             await asyncio.sleep(DRAWN_EVERY_S if self._view.live else SAID_EVERY_S)
 
     def _page(self) -> list[str]:
@@ -141,10 +147,17 @@ class Show:
         return sum(application.open_questions for application in self._applications)
 
     def _heard(self, given: Given) -> None:
-        """In a pipe, those answers are told that tell something: provisional ones, and their corrections."""
+        """In a pipe those answers are told that tell something: provisional ones, their corrections, and one of many
+        others."""
         if self._showing:
             self._note(given)
         if self._link == COMING_BACK and given.answer.get("tier") == "cloud":
             self._change(f"whole again, and in use after {time.monotonic() - self._mended_at:.1f} s")
-        if self._showing and not self._view.live and (given.answer["correction"] or given.answer["provisional"]):
+        if self._showing and not self._view.live and self._is_told(given):
             self._view.say(told(given))
+
+    def _is_told(self, given: Given) -> bool:
+        if given.answer["correction"] or given.answer["provisional"]:
+            return True
+        self._usual += 1
+        return self._usual % TOLD_OF_MANY == 1

@@ -7,10 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from cascade.inference.explaining import apart
 from cascade_cli.demo.asking import Given, Score
 
 TIERS = ("edge", "fog", "cloud")
 WIDE = 30
+ROW = "{:25} {:>6} {:>10} {:>6} {:>6} {:>8} {:>6} {:>5}"
+"""Of the last table: no wider than the narrowest terminal, as all that is shown."""
+LEGEND = ".51<.72 ↑ was 0.51 sure, 0.72 is wanted: it climbed. .98 ✓ answered."
+PLAIN = str.maketrans({"✓": "+", "✗": "x", "↑": "^", "█": "#", "⇄": "-", "→": ">", "…": "...", "–": "-"})
+"""For terminals that can't show what is beyond ASCII."""
 
 
 class View:
@@ -20,19 +26,31 @@ class View:
         self._out = out
         self.live = out.isatty()
         self._drawn = 0
+        self._plain = not _shows(out, "".join(map(chr, PLAIN)))
 
     def say(self, text: str) -> None:
         self._drawn = 0
-        self._out.write(text + "\n")
-        self._out.flush()
+        self._write(text + "\n")
 
     def draw(self, lines: Sequence[str]) -> None:
-        columns = shutil.get_terminal_size().columns - 1
-        if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}A")
-        self._out.write("".join(f"\x1b[2K{line[:columns]}\n" for line in lines))
-        self._out.flush()
+        """What is taller than the terminal could not be drawn over."""
+        columns, rows = shutil.get_terminal_size()
+        lines = lines[: rows - 1]
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._write(up + "".join(f"\x1b[2K{line[: columns - 1]}\n" for line in lines))
         self._drawn = len(lines)
+
+    def _write(self, text: str) -> None:
+        self._out.write(text.translate(PLAIN) if self._plain else text)
+        self._out.flush()
+
+
+def _shows(out: TextIO, marks: str) -> bool:
+    try:
+        marks.encode(out.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def page(seconds: float, link: str, score: Score, waiting: int) -> list[str]:
@@ -52,43 +70,70 @@ def page(seconds: float, link: str, score: Score, waiting: int) -> list[str]:
         f" {score.bytes_up:,} bytes up, {score.joules * 1000:.2f} mJ (estimated)",
         "",
     ]
-    return lines + [told(given) for given in score.last]
+    return lines + [told(given) for given in score.last] + ["", f"  {LEGEND}"]
 
 
 def told(given: Given) -> str:
-    """One answer in a line: who said what, how sure, and why it did or didn't climb."""
+    """One answer in a line: who said what, and why it did or didn't climb."""
     answer = given.answer
-    state = "provisional" if answer["provisional"] else "corrected  " if answer["correction"] else "final      "
-    mark = "✓" if given.right else "✗"
-    said = f"{answer.get('label') or '?':>2} {mark} by {answer.get('tier') or 'nobody':5}"
-    return f"  {given.agent} {state} {said} {given.ms:7.1f} ms   {' → '.join(map(_step, answer['trail']))}"
+    state = "provisional" if answer["provisional"] else "corrected" if answer["correction"] else "final"
+    said = f"{answer.get('label') or '?':>2} {'✓' if given.right else '✗'} {answer.get('tier') or 'nobody':5}"
+    device = given.agent.rpartition(".")[2]
+    return f"{device:4} {state:11} {said} {_time(given.ms):>7}  {' '.join(map(_step, answer['trail']))}"
+
+
+def _time(ms: float) -> str:
+    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms" if ms >= 100 else f"{ms:.1f} ms"
 
 
 def _step(step: Mapping[str, Any]) -> str:
-    sure = "" if step.get("confidence") is None else f" {step['confidence']:.2f}"
-    wanted = "" if step.get("threshold") is None else f"/{step['threshold']:.2f}"
-    return f"{step['tier']}{sure}{wanted} {step['verdict']}"
+    mark = {"climb": "↑", "answer": "✓"}.get(step["verdict"], step["verdict"])
+    return f"{step['tier']}{_sure(step)} {mark}"
+
+
+def _sure(step: Mapping[str, Any]) -> str:
+    """How sure it was; and of how much was wanted, where that is why it climbed."""
+    confidence, threshold = step.get("confidence"), step.get("threshold")
+    if confidence is None:
+        return ""
+    if threshold is None or step["verdict"] != "climb":
+        return f" {_short(f'{confidence:.2f}')}"
+    measured, wanted = apart(confidence, threshold)
+    side = "<" if confidence < threshold else ">" if confidence > threshold else "="
+    return f" {_short(measured)}{side}{_short(wanted)}"
+
+
+def _short(number: str) -> str:
+    return number.removeprefix("0") if number.startswith("0.") else number
 
 
 def line(seconds: float, link: str, score: Score) -> str:
     shares = ", ".join(f"{tier} {score.tiers[tier]}" for tier in TIERS)
+    count = max(1, score.answered)
     return (
-        f"{seconds:5.1f} s  link {link:10}  {shares}; provisional {score.provisional}, "
-        f"corrected {score.corrected}, right {score.accuracy:.1%}"
+        f"{seconds:5.1f} s  link {link:12}  {shares}; provisional {score.provisional}, corrected {score.corrected}, "
+        f"right {score.accuracy:.1%}; p50 {_time(score.quantile(0.5))}; each {score.bytes_up / count:.1f} bytes up, "
+        f"{score.joules * 1000 / count:.3f} mJ (estimated)"
     )
 
 
 def table(rows: Mapping[str, Score]) -> list[str]:
-    head = f"{'':28} {'right':>7} {'(95 %)':>17} {'p50 ms':>8} {'p95 ms':>8} {'bytes up':>10} {'mJ':>8}   {'n':>5}"
-    lines = [head]
+    lines = [ROW.format("", "right", "(95 %)", "p50 ms", "p95 ms", "bytes up", "mJ", "n")]
     for name, score in rows.items():
         low, high = score.interval
         count = max(1, score.answered)
         lines.append(
-            f"{name:28} {score.accuracy:7.1%} {f'{low:.1%} to {high:.1%}':>17} {score.quantile(0.5):8.2f} "
-            f"{score.quantile(0.95):8.2f} {score.bytes_up / count:10.1f} {score.joules * 1000 / count:8.4f}   {count:5}"
-        )
-    return [*lines, "", "per question; joules are estimated, from operations, and from bytes by a usual radio"]
+            ROW.format(
+                name, f"{score.accuracy:.1%}", f"{low * 100:.1f}–{high * 100:.1f}", _milliseconds(score.quantile(0.5)),
+                _milliseconds(score.quantile(0.95)), f"{score.bytes_up / count:.1f}",
+                f"{score.joules * 1000 / count:.4f}", count,
+            )
+        )  # fmt: skip
+    return [*lines, "", "per question; joules are estimated, by operations and by a usual radio's bytes"]
+
+
+def _milliseconds(ms: float) -> str:
+    return f"{ms:.2f}" if ms < 1000 else f"{ms:.0f}"
 
 
 def as_json(rows: Mapping[str, Score]) -> dict[str, Any]:

@@ -239,3 +239,9 @@ def test_a_line_of_a_list_has_the_whole_way(answered: Callable[..., Answer]) -> 
 def test_numbers_that_differ_are_shown_apart() -> None:
     assert apart(0.9, 0.9) == ("0.90", "0.90")
     assert apart(0.90000001, 0.9) == ("0.90000001", "0.9")
+
+
+def test_a_page_is_as_wide_as_it_is_wished(answered: Callable[..., Answer]) -> None:
+    told = explain([answered(step(ms=1.5, bytes_up=1212), SURE)], ["+0.00 ms asked with 1000 ms to its deadline" * 3])
+    widths = [max(map(len, told.page(width).splitlines())) for width in (60, 80, 120)]
+    assert widths[0] <= 60 < widths[1] <= 80 < widths[2] <= 120

@@ -12,7 +12,7 @@ import pytest
 
 from cascade_cli.demo.asking import Given
 from cascade_cli.demo.digits import Split
-from cascade_cli.demo.show import Show
+from cascade_cli.demo.show import TOLD_OF_MANY, Show
 from cascade_cli.demo.view import View
 
 
@@ -56,16 +56,20 @@ def show(out: io.StringIO, noted: list[Given]) -> Show:
     return made
 
 
+def said_of_the_link(out: io.StringIO) -> list[str]:
+    return [line for line in out.getvalue().splitlines() if line.startswith("---")]
+
+
 async def test_the_link_is_in_use_when_the_cloud_has_answered_and_not_before(show: Show, out: io.StringIO):
     await show._cut_and_mend()
     show._heard(given("fog"))
-    assert out.getvalue().splitlines() == [
+    assert said_of_the_link(out) == [
         "--- the link between gateway and cloud is CUT ---",
         "--- the link between gateway and cloud is whole again, the gateway is reconnecting ---",
     ]
     show._heard(given("cloud"))
     show._heard(given("cloud"))
-    assert out.getvalue().splitlines()[2:] == [
+    assert said_of_the_link(out)[2:] == [
         "--- the link between gateway and cloud is whole again, and in use after 0.0 s ---"
     ]
 
@@ -75,3 +79,10 @@ def test_only_what_is_shown_is_noted(show: Show, noted: list[Given]):
     show._showing = False
     show._heard(given("fog"))
     assert [each.answer["tier"] for each in noted] == ["edge"]
+
+
+def test_in_a_pipe_one_of_many_usual_answers_is_told_and_each_that_is_special(show: Show, out: io.StringIO):
+    for _ in range(TOLD_OF_MANY + 1):
+        show._heard(given("edge"))
+    show._heard(given("fog", provisional=True))
+    assert [line.split()[1] for line in out.getvalue().splitlines()] == ["final", "final", "provisional"]
