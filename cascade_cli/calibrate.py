@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     facts.add_argument("--joules-per-byte", type=float, default=0.0, metavar="J", help="of the device's radio")
     facts.add_argument("--cost", action="append", default=[], metavar="CLASS=N", help="what a wrong one counts (1)")
     facts.add_argument("--without", action="append", default=[], metavar="CLASS", help="that the field has none of")
+    facts.add_argument("--repeats", action="store_true", help="that samples are repeated in the field as often as here")
     facts.add_argument("--learn-share", type=float, metavar="N", help="of samples, to learn on (0.3; orders: 0.15)")
     facts.add_argument("--seed", type=int, default=0, metavar="N", help="which samples those are")
 
@@ -129,6 +130,7 @@ def _plan(wanted: argparse.Namespace, rooms: dict[str, Any]) -> Plan:
         method=wanted.method,
         deferral=wanted.deferral,
         without=tuple(wanted.without),
+        repeats=wanted.repeats,
         learn_share=wanted.learn_share,
         seed=wanted.seed,
     )

@@ -16,7 +16,7 @@ from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BadInput
 from cascade.inference.effects import RunStage
 from cascade.inference.events import BadSample, Predicted, RunFailed
-from cascade.inference.recordings import NO_LABEL, Array, BadRecording, Recordings, StageRecord
+from cascade.inference.recordings import NO_LABEL, REPEATED, Array, BadRecording, Recordings, StageRecord
 from cascade.messages import (
     DTYPES,
     AnomalyScore,
@@ -26,6 +26,7 @@ from cascade.messages import (
     Payload,
     Prediction,
     Question,
+    payload_digest,
 )
 from cascade.release.assembled import SHORT_DIGEST
 from cascade.release.bundle import BundleManifest, StageSpec, Tier, stage_digest
@@ -78,8 +79,10 @@ def record(
     columns = [_Column([], [], [], []) for _ in specs]
     labels: list[str] = []
     sizes: list[int] = []
+    different: set[bytes] = set()
     for part in _batches(samples, batch):
         payloads = [_payload(each.sample, names) for each in part]
+        different.update(map(payload_digest, payloads))
         questions = [_question(releases[0], len(labels) + index, each) for index, each in enumerate(payloads)]
         labels += [each.label for each in part]
         sizes += [_bytes_up(question, encoding) for question in questions]
@@ -88,7 +91,9 @@ def record(
         progress(len(labels))
     if not labels:
         raise BadRecording("nothing to record: no samples")
-    return _recordings(specs, columns, labels, sizes, source)
+    repeated = 1.0 - len(different) / len(labels)
+    notes = {"ms": "of a batch, shared out evenly", REPEATED: f"{repeated:.6f}"}
+    return _recordings(specs, columns, labels, sizes, source, notes)
 
 
 def _uncalibrated(release: LoadedRelease) -> LoadedRelease:
@@ -173,6 +178,7 @@ def _recordings(
     labels: Sequence[str],
     sizes: Sequence[int],
     source: str,
+    notes: Mapping[str, str],
 ) -> Recordings:
     names = tuple(sorted({label for label in labels if label} | {word for _, spec in specs for word in spec.labels}))
     places = {name: index for index, name in enumerate(names)}
@@ -188,7 +194,7 @@ def _recordings(
         input_bytes=np.array(sizes),
         max_input_bytes=max(payload + 512, *sizes),
         source=source,
-        notes={"ms": "of a batch, shared out evenly"},
+        notes=notes,
     )
 
 

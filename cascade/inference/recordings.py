@@ -23,6 +23,8 @@ from cascade.release.words import TIERS
 Array = npt.NDArray[Any]
 
 NO_LABEL = -1
+REPEATED = "repeated"
+"""A note: share of samples that say, bit by bit, what one before them said. Absent: nobody counted them."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "classes": ("scores",),
@@ -132,6 +134,11 @@ class Recordings:
     def samples(self) -> int:
         return len(self.label)
 
+    @property
+    def repeated_share(self) -> float:
+        """As it was counted of all that were recorded together; 0 where it was not."""
+        return float(self.notes.get(REPEATED, "0"))
+
     def taken(self, rows: Array) -> Recordings:
         return replace(
             self,
@@ -187,10 +194,13 @@ def recording_mistakes(recordings: Recordings) -> list[str]:
     mistakes = [] if recordings.stages else ["a recording without a stage"]
     if not samples:
         mistakes.append("a recording without a sample")
-    if len(recordings.input_bytes) != samples or not np.all(recordings.input_bytes <= recordings.max_input_bytes):
+    sizes = recordings.input_bytes
+    if len(sizes) != samples or not np.all((sizes >= 0) & (sizes <= recordings.max_input_bytes)):
         mistakes.append("input bytes that don't fit the samples")
     if samples and not -1 <= recordings.label.min() <= recordings.label.max() < max(1, len(recordings.label_names)):
         mistakes.append("a label without a name")
+    if not is_share(recordings.notes.get(REPEATED, "0")):
+        mistakes.append("a share of repeated samples that is none")
     order = [TIERS.index(stage.tier) if stage.tier in TIERS else -1 for stage in recordings.stages]
     if -1 in order or order != sorted(order):
         mistakes.append(f"stages are listed from the device up: {', '.join(TIERS)}")
@@ -200,6 +210,13 @@ def recording_mistakes(recordings: Recordings) -> list[str]:
     for stage in recordings.stages:
         mistakes += [f"stage {stage.name} of {stage.tier}: {mistake}" for mistake in _stage_mistakes(stage, samples)]
     return mistakes
+
+
+def is_share(text: str) -> bool:
+    try:
+        return 0.0 <= float(text) <= 1.0
+    except ValueError:
+        return False
 
 
 def _stage_mistakes(stage: StageRecord, samples: int) -> list[str]:

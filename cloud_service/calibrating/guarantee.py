@@ -64,13 +64,16 @@ def guarantee(
     seed: int = 0,
     without: Sequence[str] = (),
     learn_share: float = LEARN_SHARE,
+    repeats: bool = False,
 ) -> Guarantee:
     """The cheapest thresholds that keep all targets with the confidence; `CannotPromise` where there are none.
 
     `learn` are samples to choose the order on, which must not be among `recordings`: without any, a share is set
-    apart by the seed where the order has to be learned. `without` are labels that the field will not have either.
+    apart by the seed where the order has to be learned. `without` are labels that the field will not have either;
+    `repeats` says that the field has as many copies of samples as were recorded.
     """
-    mistakes = missing_facts(targets, recordings, circumstances) + unsupported(recordings, targets, without)
+    mistakes = missing_facts(targets, recordings, circumstances)
+    mistakes += unsupported(recordings, targets, without, repeats)
     if mistakes:
         raise CannotPromise("; ".join(mistakes))
     walk = _Walk(gates, targets, 1.0 - confidence, circumstances)

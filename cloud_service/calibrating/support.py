@@ -6,22 +6,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cascade.inference.recordings import Recordings, readable_scores, words_of
+from cascade.inference.recordings import Recordings, best_of, readable_scores, words_of
 from cloud_service.calibrating.targets import Counted, Target, p_of_counts
 
 MOST_MUTE = 0.05
 """Share of samples of which the top may say nothing: it is what is compared with."""
+MOST_REPEATS = 0.05
+"""Share of samples that may be copies of others. Tests count each as a sample of its own: so many, copied once each,
+make the true variance a tenth larger than they take it to be. Honest surveys have some (UJIIndoorLoc 2 %)."""
 _WORDLESS = {"estimate": "estimates", "detections": "detections", "classes": "classes without words"}
 _MOST = 100_000_000
 """Samples beyond which nobody will go and record more."""
 _MOST_REPEATED = 1_000_000
 
 
-def unsupported(recordings: Recordings, targets: Sequence[Target], without: Sequence[str]) -> list[str]:
-    """What no number of tests would mend."""
+def unsupported(
+    recordings: Recordings, targets: Sequence[Target], without: Sequence[str], repeats: bool = False
+) -> list[str]:
+    """What no number of tests would mend. `repeats`: samples repeat in the field just as they do here."""
     mistakes = []
     if any(target.kind in ("worse", "wrong") for target in targets):
         mistakes += _unseen(recordings, without)
+    if not all(target.is_budget for target in targets):
+        mistakes += _monotonous(recordings, without)
+    if recordings.repeated_share > MOST_REPEATS and not repeats:
+        mistakes.append(
+            f"{recordings.repeated_share:.0%} of the samples are copies of others, which tell nothing new: record "
+            f"others ({MOST_REPEATS:.0%} may be copies), or say that the field repeats itself as often (--repeats)"
+        )
     mute = 1.0 - _readable_share(recordings)
     if mute > MOST_MUTE:
         mistakes.append(f"the top of the ladder said nothing that can be read of {mute:.0%} of the samples")
@@ -60,6 +72,19 @@ def _unseen(recordings: Recordings, without: Sequence[str]) -> list[str]:
     if unknown:
         mistakes.append(f"samples of {', '.join(unknown)}, which the top of the ladder can't say")
     return mistakes
+
+
+def _monotonous(recordings: Recordings, without: Sequence[str]) -> list[str]:
+    """Whoever always says the same is agreed with at no cost, and beaten by nobody who was asked about one thing."""
+    top = recordings.stages[-1]
+    if top.kind not in ("classes", "anomaly"):
+        return []
+    best = best_of(top)[top.ran]
+    said = np.unique(best[best >= 0])
+    words = words_of(top) or tuple(str(number) for number in range(top.columns["scores"].shape[1]))
+    if len(said) != 1 or not set(words) - {words[said[0]], *without}:
+        return []
+    return [f"the top of the ladder says {words[said[0]]} of all samples: whether it knows anything else is not known"]
 
 
 def needed(counted: Mapping[Target, Counted], error: float, samples: int) -> int | None:

@@ -36,6 +36,8 @@ class Plan(NamedTuple):
     deferral: bool = False
     """Learn gates, in place of those below the top that read class scores."""
     without: tuple[str, ...] = ()
+    repeats: bool = False
+    """The field's samples repeat as the recorded ones do."""
     learn_share: float | None = None
     """Of samples, to learn on. None: `FIT_SHARE` where something is fitted, less where only an order is learned."""
     seed: int = 0
@@ -77,6 +79,7 @@ def work_out(
         seed=plan.seed,
         without=plan.without,
         learn_share=plan.learn_share or ORDER_SHARE,
+        repeats=plan.repeats,
     )
     chosen = tuple(
         gate if threshold is None or threshold == gate.threshold else with_threshold(gate, threshold)

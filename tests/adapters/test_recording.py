@@ -47,6 +47,14 @@ def test_every_stage_says_its_word_of_every_sample(recorded):
     assert np.all(recorded.input_bytes > 24)
 
 
+def test_copies_of_samples_are_counted_however_they_are_batched(recorded, tmp_path):
+    assert recorded.repeated_share == 0.0
+    again = record(tmp_path / "release", [*SAMPLES, *SAMPLES, SAMPLES[0]], StageRunner(), batch=2)
+    assert again.repeated_share == pytest.approx(4 / 7, abs=1e-6)
+    write_recordings(tmp_path / "r.npz", again)
+    assert read_recordings(tmp_path / "r.npz").repeated_share == again.repeated_share
+
+
 def test_a_recording_names_the_exact_stages_that_it_is_of(recorded, tmp_path):
     bundle = open_release(tmp_path / "release", "edge").bundle.manifest
     assert recorded.stages[0].stage_digest == stage_digest(bundle.stages[0], bundle)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -159,6 +161,9 @@ def test_a_gate_that_a_stage_cant_have_is_refused():
         (lambda: recordings(stage([[0.5, 0.5]], labels=("a",))), "2 scores for 1 labels"),
         (lambda: recordings(stage([[0.5, 0.5]], kind="poem")), "no columns"),
         (lambda: recordings(stage(np.zeros((0, 2)))), "without a sample"),
+        (lambda: replace(recordings(stage([[0.5, 0.5]])), notes={"repeated": "some"}), "repeated samples"),
+        (lambda: replace(recordings(stage([[0.5, 0.5]])), notes={"repeated": "nan"}), "repeated samples"),
+        (lambda: recordings(stage([[0.5, 0.5]]), size=-1), "input bytes"),
     ],
 )
 def test_a_recording_that_does_not_hold_together_is_refused(make, said):

@@ -8,7 +8,7 @@ import pytest
 from cascade.inference.recordings import Recordings, StageRecord
 from cascade.release.ladder import GateSpec
 from cloud_service.calibrating.guarantee import CannotPromise, guarantee
-from cloud_service.calibrating.targets import read_target
+from cloud_service.calibrating.targets import Circumstances, read_target
 
 SAMPLES = 1000
 WORSE, WRONG, DISAGREEMENT = (
@@ -102,3 +102,31 @@ def test_anomalies_that_were_never_recorded_by_their_word_are_refused(names, sha
     taken = recorded(anomalies("edge", rng, label), anomalies("cloud", rng, label), names, label)
     with pytest.raises(CannotPromise, match=said):
         promised(taken, WORSE)
+
+
+def digits(rng, **more):
+    label = rng.integers(0, 2, SAMPLES)
+    return recorded(classes("edge", rng, label=label), classes("cloud", rng, label=label), ("a", "b"), label, **more)
+
+
+@pytest.mark.parametrize("target", [WORSE, read_target("at most 1 MB per minute")[0]])
+def test_copies_of_samples_support_no_promise_unless_the_field_has_them_too(target, rng):
+    taken = digits(rng, notes={"repeated": "0.060000"})
+    rate = Circumstances(questions_per_minute=1.0)
+    with pytest.raises(CannotPromise, match="6% of the samples are copies of others"):
+        promised(taken, target, circumstances=rate)
+    assert promised(taken, target, circumstances=rate, repeats=True).samples
+    assert promised(digits(rng, notes={"repeated": "0.040000"}), target, circumstances=rate).samples
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ()])
+def test_a_top_that_says_one_word_of_all_samples_is_nobody_to_agree_with(labels, rng):
+    label = rng.integers(0, 2, SAMPLES)
+    below, above = (classes(tier, rng, labels, np.zeros(SAMPLES, int)) for tier in ("edge", "cloud"))
+    above.columns["scores"].sort(axis=1)
+    taken = recorded(below, above, ("a", "b"), label)
+    with pytest.raises(CannotPromise, match=f"the top of the ladder says {'b' if labels else 1} of all samples"):
+        promised(taken, DISAGREEMENT)
+    if labels:
+        with pytest.raises(CannotPromise, match="says b of all samples"):
+            promised(taken, WORSE)
