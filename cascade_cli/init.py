@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,9 +163,16 @@ def _tell(
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def _sample(shape: tuple[int, ...], dtype: str) -> str:
+    """Zeros; but an image whose numbers are all the same is refused by most releases."""
+    if len(shape) < 2:
+        return f"n.zeros({shape}, '{dtype}')"
+    return f"(n.arange({prod(shape)}) % 17).astype('{dtype}').reshape({shape})"
+
+
 def _asked_by(folder: Path, document: dict[str, Any], release: LoadedRelease) -> str:
     stage = release.bundle.manifest.stages[0]
-    tensors = ", ".join(f"'{one.tensor}': n.zeros({one.shape}, '{one.dtype}')" for one in stage.inputs)
+    tensors = ", ".join(f"'{one.tensor}': {_sample(one.shape, one.dtype)}" for one in stage.inputs)
     stream, socket = document["streams"][0]["name"], folder / document["ask_socket"]["path"]
     said = f"print(ask('{socket}', '{stream}', {{{tensors}}}))"
     return f'{called("python")} -c "import numpy as n; from edge_agent.ask_client import ask; {said}"'

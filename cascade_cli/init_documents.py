@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Document = dict[str, Any]
+AUDITED = 0.01
+"""Of what is settled below: asked above all the same, or nobody would know whether both still agree."""
 
 
 class Wishes(NamedTuple):
@@ -65,6 +67,7 @@ def _edge(wishes: Wishes) -> Document:
         ],
         "ask_socket": {"path": "ask.sock"},
         "journal": {"path": "state/edge/journal"},
+        "audit": {"share": AUDITED},
     }
 
 
@@ -77,6 +80,7 @@ def _fog(wishes: Wishes) -> Document:
         "below": {**_at(wishes.broker), **certificates},
         "above": above,
         "tasks": [_task(wishes)],
+        "audit": {"share": AUDITED},
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from cascade.adapters.scripted_release import write_scripted_release
@@ -18,6 +19,7 @@ from cloud_service.settings import CloudSettings
 from edge_agent.settings import EdgeSettings
 from fog_gateway.settings import FogSettings
 
+DIGITS = Path(__file__).resolve().parents[2] / "examples/digits/release"
 KINDS = {"edge": EdgeSettings, "fog": FogSettings, "cloud": CloudSettings}
 CERTIFICATES = ("ca.pem", "device1.pem", "device1.key", "gateway1.pem", "gateway1.key", "cloud.pem", "cloud.key")
 
@@ -146,6 +148,19 @@ def test_what_was_said_stands_in_the_files(cascade, folder, tmp_path):
     assert (cloud.below.bind, cloud.below.port, cloud.tasks[0].name) == ("0.0.0.0", 443, "ripe")
     assert "not there yet" in said.out
     assert not (folder / "releases").exists()
+
+
+@pytest.mark.parametrize("tier", ["edge", "fog"])
+def test_who_follows_the_settings_learns_whether_the_tier_above_agrees(tier, cascade, folder):
+    cascade("init", tier, "--folder", folder, "--insecure")
+    assert read_settings(folder / f"{tier}.toml", KINDS[tier]).audit.share == 0.01
+
+
+def test_what_is_asked_first_is_no_image_of_one_grey(cascade, folder):
+    said = cascade("init", "edge", "--folder", folder, "--insecure", "--release", DIGITS)
+    asked = re.search(r"\{'image': (.*?)\}\)", said.out)
+    sample = eval(asked[1], {"n": np})
+    assert (sample.shape, sample.dtype, sample.min() < sample.max() <= 16) == ((8, 8), np.uint8, True)
 
 
 @pytest.mark.parametrize(
