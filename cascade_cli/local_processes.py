@@ -11,11 +11,14 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from cascade.errors import CascadeError
 
+MOST_BYTES, SOCKET_BYTES, RANDOM_BYTES = 103, 20, 8
+"""Of a socket's path, of its last part, and of what a temporary folder's name has beside its prefix."""
 PR_SET_PDEATHSIG = 1
 """Of Linux' `prctl`: which signal a process is sent when its parent is gone, however that ended."""
 READY_WITHIN_S = 30.0
@@ -30,6 +33,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def short_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """For what shall be gone afterwards, with room for the path of a Unix socket, of which there are 107 bytes at most
+    and less elsewhere: where `TMPDIR` is a long one, in /tmp."""
+    usual = Path(tempfile.gettempdir())
+    is_long = len(os.fsencode(usual / prefix)) + RANDOM_BYTES > MOST_BYTES - SOCKET_BYTES
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix, dir="/tmp" if is_long else usual)
+    except OSError as error:
+        raise ProcessEnded(f"no folder can be made for what is run: {error}; TMPDIR says where") from error
 
 
 def end_by_signal() -> None:

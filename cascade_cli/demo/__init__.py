@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import contextlib
 import io
+import math
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,15 +21,26 @@ EXAMPLES = (
     ("cascade demo", "a minute: the link to the cloud is cut, and mended"),
     ("cascade demo --seconds 6 --json", "shorter, and only the last table, for machines"),
 )
+LEAST_S, MOST_S = 1.0, 3600.0
 RELEASE = Path(__file__).resolve().parents[2] / "examples" / "digits" / "release"
 NEEDED = {"onnxruntime": "onnxruntime", "grpc": "grpcio", "sklearn": "scikit-learn"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="only the table, as JSON")
-    parser.add_argument("--seconds", type=float, default=18.0, help="how long questions are shown live (18)")
+    parser.add_argument("--seconds", type=_seconds, default=18.0, help="how long questions are shown live (18)")
     parser.add_argument("--release", type=Path, default=RELEASE, help="the three models (those of examples/digits)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for answers and journals (in your state folder)")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not LEAST_S <= seconds <= MOST_S:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected seconds from {LEAST_S:g} to {MOST_S:g}")
+    return seconds
 
 
 def run(wanted: argparse.Namespace) -> int:
@@ -50,11 +61,11 @@ async def _run(wanted: argparse.Namespace) -> int:
     from cascade_cli.demo.fleet import Fleet
     from cascade_cli.demo.show import Show
     from cascade_cli.demo.view import View, as_json, table
-    from cascade_cli.local_processes import end_by_signal
+    from cascade_cli.local_processes import end_by_signal, short_folder
 
     end_by_signal()
     view, notes = View(io.StringIO() if wanted.json else sys.stdout), Notes()
-    with tempfile.TemporaryDirectory(prefix="cascade-demo-") as folder:
+    with short_folder("cascade-demo-") as folder:
         fleet = Fleet(Path(folder), wanted.release)
         try:
             await fleet.start(view.say)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cascade_cli.demo.digits import Split
 from cascade_cli.demo.fleet import JOULES_PER_BYTE
+from cascade_cli.local_processes import ProcessEnded
 
 LAST_SHOWN = 8
 
@@ -84,11 +85,16 @@ class Application:
 
     async def open(self) -> None:
         self._reader, self._writer = await asyncio.open_unix_connection(str(self._path))
-        self._listening = asyncio.create_task(self._listen(), name=f"answers of {self.agent}")
+        self.listening = asyncio.create_task(self._listen(), name=f"answers of {self.agent}")
 
     async def close(self) -> None:
-        self._listening.cancel()
+        self.listening.cancel()
         self._writer.close()
+
+    def check(self) -> None:
+        """Raises what ended its listening."""
+        if self.listening.done():
+            self.listening.result()
 
     @property
     def open_questions(self) -> int:
@@ -105,7 +111,10 @@ class Application:
         self._asked[tag] = (index % len(self._images.labels), time.monotonic(), score)
         future = self._waiting_for_first[tag] = asyncio.get_running_loop().create_future()
         self._writer.write(json.dumps(request).encode() + b"\n" + image.tobytes())
-        await self._writer.drain()
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            raise self._closed() from None
         return future
 
     async def _listen(self) -> None:
@@ -113,6 +122,10 @@ class Application:
             said = json.loads(line)
             if "outcome" in said:
                 self._take(said)
+        raise self._closed()
+
+    def _closed(self) -> ProcessEnded:
+        return ProcessEnded(f"{self.agent} has closed its ask socket")
 
     def _take(self, answer: dict[str, Any]) -> None:
         tag = answer["tag"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 from cascade_cli.demo.asking import Application, Given, Score
 from cascade_cli.demo.digits import Split
 from cascade_cli.demo.fleet import AGENTS, CASCADE, CLOUD_ONLY, DEVICE_ONLY, Fleet
 from cascade_cli.demo.view import LEGEND, View, line, page, told
+from cascade_cli.local_processes import ProcessEnded
 
 SHOWN_FOR_S = 18.0
 CUT_AT, MENDED_AT = 1 / 3, 2 / 3
@@ -20,7 +20,8 @@ DRAWN_EVERY_S = 0.2
 SAID_EVERY_S = 2.0
 TOLD_OF_MANY = 36
 """In a pipe one answer in so many is told, if nothing is special about it: about one in a second."""
-CORRECTED_WITHIN_S = 15.0
+CORRECTED_WITHIN_S = 30.0
+ANSWERED_WITHIN_S = 30.0
 WARM_UP = 3
 CUT, COMING_BACK = "CUT", "whole again, the gateway is reconnecting"
 MEASURED = {"device only": DEVICE_ONLY, "cloud only": CLOUD_ONLY, "cascade": CASCADE}
@@ -58,6 +59,9 @@ class Show:
                 self._view.say(f"{len(self._images.labels)} images, {name} …")
                 rows[name] = await self._measure(stream)
             return dict(reversed(rows.items()))
+        except ProcessEnded:
+            self._fleet.check()  # whoever has ended says more of it in its log
+            raise
         finally:
             for application in self._applications:
                 await application.close()
@@ -68,10 +72,10 @@ class Show:
         while any(warm_up.tiers[tier] for tier in ("", "edge", "fog")) or warm_up.tiers["cloud"] < len(AGENTS):
             warm_up.tiers.clear()
             for application in self._applications:
-                await self._answered(await application.ask(CLOUD_ONLY, 0, warm_up))
+                await self._answered(application, await application.ask(CLOUD_ONLY, 0, warm_up))
         for _ in range(WARM_UP):
             for application in self._applications:
-                await self._answered(await application.ask(CASCADE, 0, Score()))
+                await self._answered(application, await application.ask(CASCADE, 0, Score()))
 
     async def _live(self) -> None:
         self._began, self._showing = time.monotonic(), True
@@ -80,10 +84,7 @@ class Show:
         drawing = asyncio.create_task(self._draw())
         try:
             await asyncio.gather(*asking, faults)
-            async with asyncio.timeout(CORRECTED_WITHIN_S):
-                while self._waiting():
-                    self._fleet.check()
-                    await asyncio.sleep(DRAWN_EVERY_S)
+            await self._all_final()
         finally:
             self._showing = False
             for task in (*asking, faults, drawing):
@@ -92,9 +93,18 @@ class Show:
             self._view.draw(self._page())
         self._view.say("")
 
+    async def _all_final(self) -> None:
+        give_up_at = time.monotonic() + CORRECTED_WITHIN_S
+        while self._waiting():
+            self._check(*self._applications)
+            if time.monotonic() > give_up_at:
+                raise ProcessEnded(f"{self._waiting()} questions have no final answer within {CORRECTED_WITHIN_S:g} s")
+            await asyncio.sleep(DRAWN_EVERY_S)
+
     async def _ask_steadily(self, application: Application, at: int) -> None:
         for number in range(int(self._seconds * RATE_HZ)):
             await asyncio.sleep(max(0.0, self._began + number / RATE_HZ - time.monotonic()))
+            self._check(application)
             await application.ask(CASCADE, number * len(AGENTS) + at, self.score)
 
     async def _cut_and_mend(self) -> None:
@@ -114,6 +124,7 @@ class Show:
     async def _draw(self) -> None:
         if not self._view.live:
             self._view.say(LEGEND)
+            await asyncio.sleep(SAID_EVERY_S)
         while True:
             if self._view.live:
                 self._view.draw(self._page())
@@ -132,16 +143,23 @@ class Show:
 
         async def ask_all(application: Application, indices: range) -> None:
             for index in indices:
-                await self._answered(await application.ask(stream, index, score))
+                await self._answered(application, await application.ask(stream, index, score))
 
         work = [ask_all(each, indices) for each, indices in zip(self._applications, share, strict=True)]
         await asyncio.gather(*work)
         return score
 
-    async def _answered(self, first: Awaitable[Any]) -> None:
-        async with asyncio.timeout(30.0):
-            await first
+    async def _answered(self, application: Application, first: asyncio.Future[None]) -> None:
+        done = (first, application.listening)
+        await asyncio.wait(done, timeout=ANSWERED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        self._check(application)
+        if not first.done():
+            raise ProcessEnded(f"{application.agent} gave no answer within {ANSWERED_WITHIN_S:g} s")
+
+    def _check(self, *applications: Application) -> None:
         self._fleet.check()
+        for application in applications:
+            application.check()
 
     def _waiting(self) -> int:
         return sum(application.open_questions for application in self._applications)

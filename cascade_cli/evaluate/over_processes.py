@@ -7,7 +7,6 @@ links are loopback. The links and machines of the settings are not imitated here
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from cascade_cli.evaluate.samples import DataSet
 from cascade_cli.evaluate.settings import Evaluation
 from cascade_cli.evaluate.stand_ins import write_system
 from cascade_cli.evaluate.systems import CASCADE, System
-from cascade_cli.local_processes import LocalProcesses, end_by_signal, free_port
+from cascade_cli.local_processes import LocalProcesses, end_by_signal, free_port, short_folder
 from edge_agent.ask_client import AskClient, AskRefused
 
 WARM_UP = "warm-up"
@@ -41,7 +40,7 @@ async def ask_processes(
 ) -> dict[str, list[Told]]:
     """Ends what it started, also when it is interrupted."""
     end_by_signal()
-    with tempfile.TemporaryDirectory(prefix="cascade-evaluate-") as folder:
+    with short_folder("cascade-evaluate-") as folder:
         crew = _Crew(Path(folder), release, systems, settings)
         try:
             await crew.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cascade_cli import exit_codes
+from cascade_cli.__main__ import INTERRUPTED
 from cascade_cli.command_line import GROUPS, START_HERE, new_parser
 
 COMMANDS = {name: room for rooms in GROUPS.values() for name, room in rooms.items()}
@@ -79,3 +80,29 @@ def test_interrupted_it_ends_with_130(cascade, monkeypatch):
 def test_as_a_module_it_is_the_same_command():
     command = [sys.executable, "-m", "cascade_cli", "--version"]
     assert subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.startswith("cascade ")
+
+
+def test_interrupted_while_it_is_still_imported_it_ends_without_a_traceback():
+    program = """
+import sys
+class Pressed:
+    def find_spec(self, name, path, target=None):
+        if name == "cascade_cli.command_line":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Pressed())
+from cascade_cli.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.strip()) == (exit_codes.INTERRUPTED, "")
+
+
+def test_the_code_of_an_interruption_is_one():
+    assert INTERRUPTED == exit_codes.INTERRUPTED
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "ten", "1e9"])
+def test_the_demo_takes_no_time_that_is_none(seconds, cascade):
+    said = cascade("demo", f"--seconds={seconds}")
+    assert said.code == exit_codes.WRONG
+    assert f"found '{seconds}', expected seconds from 1 to 3600" in said.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -259,3 +261,13 @@ def test_who_reads_no_further_is_no_error(lines, tmp_path):
     command = f"{sys.executable} -m cascade_cli why --last 1000 --answers {lines} | head -1"
     ended = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30)
     assert ended.stderr == ""
+
+
+def test_a_terminal_that_knows_only_ascii_is_told_in_ascii(lines):
+    command = [sys.executable, "-m", "cascade_cli", "why", "--last", "1", "--answers", str(lines)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    two_steps = answer("q31", trail=(STEP, STEP))
+    lines.write_bytes(answer_line(two_steps))
+    ended = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"edge 0.55/0.90 unsure ? edge 0.55/0.90 unsure" in ended.stdout
