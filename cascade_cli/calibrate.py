@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -13,16 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cascade.adapters.installing import stage_runner
-from cascade.adapters.recording import LabelledSample, record
-from cascade.adapters.recording_file import read_recordings, write_recordings
-from cascade.adapters.settings_tables import EngineTable
+from cascade.adapters.recording_file import read_recordings
 from cascade.adapters.whole_file import write_whole
 from cascade.errors import MissingDependency, SettingsError, StorageError, how_to_install
 from cascade.inference.recordings import Recordings
 from cascade.release.calibrated import METHODS
-from edge_agent.sensors.recordings import open_recording
-from edge_agent.sensors.sensor_settings import ReplayTable
+from cascade_cli.calibrate_samples import USUAL_LABELS, counted, described, record_samples
 
 if TYPE_CHECKING:
     from cloud_service.calibrating.adopting import Opened
@@ -60,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     first = parser.add_argument_group("record first")
     first.add_argument("--record", type=Path, metavar="DATA", help="samples: an .npz file, or a folder of images")
-    first.add_argument("--labels", default="labels", metavar="NAME", help="of an .npz file: its array of labels")
+    first.add_argument("--labels", metavar="NAME", help=f"of an .npz file: its array of labels ({USUAL_LABELS})")
     first.add_argument("--encoding", default="zlib", help="how inputs travel: raw, zlib (absent), zstd")
     what = parser.add_argument_group("what is wanted")
     what.add_argument(
@@ -89,20 +84,18 @@ def run(wanted: argparse.Namespace) -> int:
     if wanted.plots is not None:
         _make(wanted.plots)
     if wanted.record is not None:
-        _record(wanted)
+        record_samples(wanted)
     recordings = read_recordings(wanted.recordings)
     rooms["adopting"].check_same(opened, recordings)
     if not (plan.targets or plan.method or plan.deferral):
-        _say(f"{wanted.recordings}: {recordings.samples} samples of {len(recordings.stages)} stages\n", wanted.json)
+        _say(f"{wanted.recordings}: {described(recordings)}\n", {"recorded": counted(recordings)}, wanted.json)
         return 0
     outcome: Outcome = rooms["working_out"].work_out(recordings, opened.calibrations, opened.gates, plan)
     if wanted.plots is not None:
         _draw(wanted.plots, outcome, rooms["reliability"])
     digest = "" if wanted.dry_run else rooms["adopting"].adopt(opened, recordings, outcome, plan)
-    if wanted.json:
-        sys.stdout.write(msgspec.json.encode(_as_json(opened, outcome, digest)).decode() + "\n")
-    else:
-        sys.stdout.writelines(_told(opened, recordings, outcome, plan, digest))
+    told = "".join(_told(opened, recordings, outcome, plan, digest))
+    _say(told, {"recorded": counted(recordings), **_as_json(opened, outcome, digest)}, wanted.json)
     return 0
 
 
@@ -162,39 +155,8 @@ def _cost(text: str) -> tuple[str, float]:
     return name, cost
 
 
-def _record(wanted: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        runner = stage_runner(Path(folder), EngineTable())
-        try:
-            recordings = record(
-                wanted.release,
-                _samples(wanted),
-                runner,
-                encoding=wanted.encoding,
-                source=wanted.record.name,
-                progress=_progress,
-            )
-        finally:
-            runner.close()
-    write_recordings(wanted.recordings, recordings)
-    sys.stderr.write("\n" if sys.stderr.isatty() else "")
-
-
-def _samples(wanted: argparse.Namespace) -> Iterator[LabelledSample]:
-    replay = open_recording(ReplayTable(path=wanted.record, labels=wanted.labels))
-    for index in range(replay.samples):
-        sample = replay.read(index)
-        yield LabelledSample(sample.tensors, sample.label)
-
-
-def _progress(done: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\rrecorded {done} samples")
-
-
-def _say(text: str, quiet: bool) -> None:
-    if not quiet:
-        sys.stdout.write(text)
+def _say(text: str, facts: dict[str, Any], as_json: bool) -> None:
+    sys.stdout.write(msgspec.json.encode(facts).decode() + "\n" if as_json else text)
 
 
 def _make(folder: Path) -> None:
@@ -212,7 +174,8 @@ def _draw(folder: Path, outcome: Outcome, rooms: Any) -> None:
 
 
 def _told(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan, digest: str) -> Iterator[str]:
-    yield f"{recordings.samples:,} samples of task {recordings.task}, {outcome.learned_on:,} of them to learn on\n"
+    yield f"{described(recordings)}\n"
+    yield f"task {recordings.task}, {outcome.learned_on:,} samples of it to learn on\n"
     for (tier, name), fitted in outcome.fitted.items():
         error = f"calibration error {fitted.before.said()}, with {plan.method} {fitted.after.said()}"
         yield f"  {tier}/{name}: {error}, 95 % intervals\n"

@@ -30,6 +30,7 @@ FORMAT = 1
 MAX_FILE_BYTES = 1 << 30
 MAX_ARRAYS = 1000
 MAX_HEADER_BYTES = 1 << 20
+_SHOWN = 8
 _KINDS_OF_NUMBERS = "fiub"
 
 
@@ -126,7 +127,13 @@ def _read_arrays(file: BinaryIO, max_bytes: int) -> dict[str, Array]:
         total = sum(entry.file_size for entry in entries)
         if total > max_bytes or len(entries) > MAX_ARRAYS:
             raise BadRecording(f"{len(entries)} arrays of {total} bytes; at most {MAX_ARRAYS} of {max_bytes} are read")
-        return {entry.filename.removesuffix(".npy"): _read_array(archive, entry) for entry in entries}
+        names = [entry.filename.removesuffix(".npy") for entry in entries]
+        if "header" not in names:
+            raise BadRecording(
+                f"no recording: it has the arrays {', '.join(names[:_SHOWN])} and no header. "
+                "Samples are recorded first (cascade calibrate --record)"
+            )
+        return {name: _read_array(archive, entry) for name, entry in zip(names, entries, strict=True)}
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:

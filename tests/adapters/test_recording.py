@@ -142,7 +142,7 @@ def test_a_file_is_not_believed_how_large_it_is(recorded, tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("label.npy", header.getvalue())
+        archive.writestr("header.npy", header.getvalue())
     with pytest.raises(BadRecording, match="an array of float64"):
         read_recordings(path)
 

@@ -65,6 +65,73 @@ def test_samples_are_recorded_and_become_thresholds_with_a_promise(calibrate, fo
     assert len(release.ladder.models_above) == 2
 
 
+def samples(folder, name="other.npz", **changes):
+    with np.load(folder / "samples.npz") as file:
+        arrays = {each: file[each] for each in file.files} | changes
+    np.savez(folder / name, **{each: array for each, array in arrays.items() if array is not None})
+    return folder / name
+
+
+def test_what_was_recorded_is_counted(calibrate, folder):
+    with np.load(folder / "samples.npz") as file:
+        x, labels = file["x"].copy(), file["labels"].astype("<U8")
+    x[:5, :2] = np.nan
+    labels[:7] = ""
+    x[10] = x[11]
+    path = samples(folder, x=x, labels=labels)
+    said = calibrate("--record", path)
+    assert (said.code, said.err) == (0, "")
+    assert "1,500 samples of 3 stages, 1,493 labelled, 1 copies of others; unreadable: 5 of edge/edge-model" in said.out
+    found = json.loads(calibrate("--json").out)["recorded"]
+    assert (found["samples"], found["labelled"], found["copies"]) == (1500, 1493, 1)
+    assert found["unreadable"] == {f"{tier}/{tier}-model": 5 for tier in ("edge", "fog", "cloud")}
+
+
+def test_samples_without_labels_are_recorded_and_said_to_have_none(calibrate, folder):
+    assert "1,500 samples of 3 stages, 0 labelled" in calibrate("--record", samples(folder, labels=None)).out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "code", "said"),
+    [
+        ({}, ("--labels", "lables"), exit_codes.WRONG, "found no array 'lables'"),
+        ({"labels": np.array(["yse"] * 1500)}, (), exit_codes.FAILED, "labelled yse, which no stage can say"),
+        (
+            {"x": np.full((1500, 6), np.nan, np.float32)},
+            (),
+            exit_codes.FAILED,
+            "cloud-model could read none of the 1500",
+        ),
+        ({"x": np.ones((1500, 5), np.float32)}, (), exit_codes.FAILED, "edge-model could read none of the 1500"),
+    ],
+)
+def test_what_nothing_can_be_learned_from_takes_no_good_recordings_place(recorded, folder, changes, words, code, said):
+    before = (folder / "r.npz").read_bytes()
+    refused = recorded("--record", samples(folder, **changes), *words)
+    assert (refused.code, said in refused.err) == (code, True), refused.err
+    assert (folder / "r.npz").read_bytes() == before
+
+
+def test_samples_are_not_overwritten_by_what_is_recorded_of_them(cascade, folder):
+    path = folder / "samples.npz"
+    before = path.read_bytes()
+    refused = cascade("calibrate", folder / "release", "--recordings", path, "--record", path)
+    assert (refused.code, "expected another file" in refused.err) == (exit_codes.WRONG, True), refused.err
+    assert path.read_bytes() == before
+
+
+def test_a_folder_of_images_has_no_array_of_labels(calibrate, folder):
+    (folder / "images/yes").mkdir(parents=True)
+    (folder / "images/yes/1.pgm").write_bytes(b"P5 1 1 255 .")
+    refused = calibrate("--record", folder / "images", "--labels", "truth")
+    assert (refused.code, "only an .npz file" in refused.err) == (exit_codes.WRONG, True), refused.err
+
+
+def test_samples_in_place_of_a_recording_are_told_apart(cascade, folder):
+    refused = cascade("calibrate", folder / "release", "--recordings", folder / "samples.npz", *TARGET)
+    assert (refused.code, "--record" in refused.err) == (exit_codes.FAILED, True), refused.err
+
+
 def test_a_target_need_not_be_quoted(recorded):
     assert recorded(*TARGET[:1], *TARGET[1].split(), "--dry-run").code == 0
 
