@@ -2,6 +2,7 @@
 
     python examples/digits/train.py            writes examples/digits/release
 
+Needs `pip install '.[demo]' onnx` in the folder of this repository: scikit-learn trains, onnx writes what is run.
 Split once, with a fixed seed: 60 % to train on, 15 % to choose thresholds on, 25 % that nothing here ever looks at but
 for the table at the end, and that the demo replays.
 """
