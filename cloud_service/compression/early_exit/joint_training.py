@@ -1,7 +1,9 @@
 """Training all exits of a network together: each learns the labels, and the earlier ones what the last one says.
 
 Kaya, Hong and Dumitras (2019) train shallow-deep networks on a weighted sum of the losses of all exits; Zhang et al.
-(2019) let the deepest exit teach the others ("be your own teacher"), which costs it nothing. Both are here.
+(2019) let the deepest exit teach the others ("be your own teacher"), which costs it nothing. Both are here; and where
+there is a larger network above, that one can teach all exits (Hinton, Vinyals and Dean, 2015): then they err where it
+errs, and the less has to climb.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ class Training:
     exit_weights: tuple[float, ...] = ()
     """Of each exit's loss. Empty: the last counts 1, each before it half. Zeros train the network without that exit."""
     taught_share: float = 0.5
-    """Of the loss of an earlier exit: how much of it is what the last exit says, in place of the label."""
+    """Of the loss of who is taught: how much of it is what the teacher says, in place of the label."""
     temperature: float = 2.0
-    """What the last exit says is softened by this, so that an earlier one learns from its doubts."""
+    """What the teacher says is softened by this, so that its doubts are learned too."""
     label_smoothing: float = 0.0
     seed: int = 0
     bfloat16: bool = False
@@ -47,8 +49,10 @@ def train_jointly(
     how: Training,
     augment: Augment | None = None,
     told: Callable[[int, float, float], None] = lambda epoch, loss, seconds: None,
+    teacher: Callable[[Any], Any] | None = None,
 ) -> None:
-    """In place. `told` hears of each epoch: its number, the mean loss, and the seconds since the beginning."""
+    """In place. `told` hears of each epoch: its number, the mean loss, and the seconds since the beginning. `teacher`
+    gives logits of a batch; without one the last exit teaches those before it."""
     torch.manual_seed(how.seed)
     chance = torch.Generator().manual_seed(how.seed)
     weights = exit_weights(len(network.exits), how)
@@ -65,7 +69,8 @@ def train_jointly(
             some = inputs[rows] if augment is None else augment(inputs[rows], chance)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how.bfloat16):
                 logits = network(some) if any(weights[:-1]) else [network.last(some)]
-            loss = joint_loss(logits, labels[rows], weights[-len(logits) :], how)
+                taught = _said_by(teacher, some)
+            loss = joint_loss(logits, labels[rows], weights[-len(logits) :], how, taught)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -82,14 +87,28 @@ def exit_weights(exits: int, how: Training) -> tuple[float, ...]:
     return weights
 
 
-def joint_loss(logits: Sequence[Any], labels: Any, weights: Sequence[float], how: Training) -> Any:
+def _said_by(teacher: Callable[[Any], Any] | None, some: Any) -> Any | None:
+    if teacher is None:
+        return None
+    with torch.no_grad():
+        return teacher(some).float()
+
+
+def joint_loss(
+    logits: Sequence[Any], labels: Any, weights: Sequence[float], how: Training, taught: Any | None = None
+) -> Any:
+    """`taught` are the teacher's logits; the last exit is taught by these alone."""
     last = logits[-1].float()
-    loss = weights[-1] * nn.functional.cross_entropy(last, labels, label_smoothing=how.label_smoothing)
-    taught = (last.detach() / how.temperature).softmax(1)
-    for each, weight in zip(logits[:-1], weights[:-1], strict=True):
-        each = each.float()
-        own = nn.functional.cross_entropy(each, labels, label_smoothing=how.label_smoothing)
-        said = nn.functional.log_softmax(each / how.temperature, 1)
-        heard = nn.functional.kl_div(said, taught, reduction="batchmean") * how.temperature**2
-        loss = loss + weight * ((1.0 - how.taught_share) * own + how.taught_share * heard)
-    return loss
+    heeded = (last.detach() if taught is None else taught) / how.temperature
+    losses = [_loss(each.float(), labels, heeded, how) for each in logits[:-1]]
+    losses.append(_loss(last, labels, None if taught is None else heeded, how))
+    return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
+
+
+def _loss(logits: Any, labels: Any, heeded: Any | None, how: Training) -> Any:
+    own = nn.functional.cross_entropy(logits, labels, label_smoothing=how.label_smoothing)
+    if heeded is None:
+        return own
+    said = nn.functional.log_softmax(logits / how.temperature, 1)
+    heard = nn.functional.kl_div(said, heeded.softmax(1), reduction="batchmean") * how.temperature**2
+    return (1.0 - how.taught_share) * own + how.taught_share * heard

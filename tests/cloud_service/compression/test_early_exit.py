@@ -86,6 +86,18 @@ def test_what_the_last_exit_is_taught_does_not_depend_on_the_others():
     assert torch.allclose(logits[1].grad, alone.grad)
 
 
+def test_a_teacher_above_is_heeded_by_all_exits():
+    said = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    others, labels = said.flip(1), torch.tensor([0, 1, 2, 0])
+
+    def loss(*exits, share=1.0):
+        return float(joint_loss(exits, labels, (0.5, 1.0), Training(taught_share=share), said))
+
+    assert loss(said, said) == pytest.approx(0.0, abs=1e-6)
+    assert min(loss(others, said), loss(said, others)) > 0.1
+    assert loss(said, said, share=0.5) > 0.1
+
+
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (-1.0, 1.0)])
 def test_weights_that_can_not_be_are_refused(weights):
     inputs, labels = samples(10)
