@@ -16,6 +16,7 @@ from cascade.adapters.recording_file import read_recordings
 from cascade.adapters.whole_file import write_whole
 from cascade.errors import MissingDependency, SettingsError, StorageError, how_to_install
 from cascade.inference.recordings import Recordings
+from cascade.inference.references import LEAST_SAMPLES, enough_for_references
 from cascade.release.calibrated import METHODS
 from cascade_cli.calibrate_samples import USUAL_LABELS, counted, described, record_samples
 
@@ -187,6 +188,11 @@ def _told(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan, 
         for tier, share in outcome.guarantee.scored.tier_shares().items():
             yield f"  {tier} answers {share:.1%}\n"
         yield f"  {outcome.guarantee.scored.device_bytes.mean():.1f} bytes up per question\n"
+        if not enough_for_references(outcome.guarantee.scored.recordings):
+            yield (
+                f"  no reference: fewer than {LEAST_SAMPLES} samples say too little of what is usual, "
+                "so no hop will notice that the field has become another\n"
+            )
     for (tier, name), gate in zip(opened.places, outcome.gates, strict=True):
         threshold = "" if gate.threshold is None else f" {gate.threshold:.6g}"
         yield f"  gate of {tier}/{name}: {gate.name}{threshold}\n"
@@ -209,6 +215,7 @@ def _as_json(opened: Opened, outcome: Outcome, digest: str) -> dict[str, Any]:
             for (tier, name), each in outcome.fitted.items()
         ],
         "tested_on": found.samples if found else 0,
+        "reference": bool(found and enough_for_references(found.scored.recordings)),
         "seen": found.seen if found else (),
         "answered": found.scored.tier_shares() if found else {},
         "bytes_per_question": float(found.scored.device_bytes.mean()) if found else None,

@@ -37,6 +37,10 @@ def shape_of(values: Array) -> Shape:
     return Shape(edges=tuple(edges.tolist()), counts=(*counts.tolist(), len(values) - len(numbers)))
 
 
+def enough_for_references(recordings: Recordings) -> bool:
+    return int(recordings.stages[0].ran.sum()) >= LEAST_SAMPLES
+
+
 def references_of(
     recordings: Recordings, gates: Sequence[GateSpec], bundles: dict[str, str], *, tolerance: float = 0.01
 ) -> tuple[Reference, ...]:
@@ -47,7 +51,7 @@ def references_of(
     """
     first, gate = recordings.stages[0], gates[0]
     ran = first.ran
-    if int(ran.sum()) < LEAST_SAMPLES or first.tier not in bundles:
+    if not enough_for_references(recordings) or first.tier not in bundles:
         return ()
     seen = weighed(first, gate)
     values = np.where(seen.readable, seen.values, np.nan)[ran]

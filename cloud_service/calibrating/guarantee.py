@@ -5,8 +5,9 @@ it: "some target is missed here" must be refuted with the error that is allowed,
 walk. Of such a fixed sequence the chance that anything wrong is refuted is the error of one test, however long it is;
 several targets hold together, as the largest of their p-values tests them all.
 
-What is assumed: recorded samples and those of the field are drawn alike and one by one. What is promised: over the
-drawing of the recordings, with the confidence, the means of the field are within the targets.
+What is assumed: recorded samples and those of the field are drawn alike and one by one, and what climbs is answered
+from above. What is promised: over the drawing of the recordings, with the confidence, the means of the field are within
+the targets.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ from cloud_service.calibrating.targets import Circumstances, Counted, Losses, Ta
 Array = npt.NDArray[Any]
 
 METHOD = "Learn then Test, fixed sequence; exact binomial and paired tests, betting for bytes and joules"
-ASSUMES = "recorded samples and those of the field are drawn alike and independently; the ladder is this one"
+ASSUMES = (
+    "recorded samples and those of the field are drawn alike and independently; the ladder is this one; "
+    "what climbs is answered from above by its deadline"
+)
 LEARN_SHARE = 0.15
 """Of samples, where only an order of thresholds has to be learned: more would be missed in the test."""
 

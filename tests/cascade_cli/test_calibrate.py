@@ -136,6 +136,25 @@ def test_a_target_need_not_be_quoted(recorded):
     assert recorded(*TARGET[:1], *TARGET[1].split(), "--dry-run").code == 0
 
 
+def test_a_promise_assumes_that_what_climbs_is_answered(recorded, folder):
+    assert recorded(*TARGET).code == 0
+    assert "what climbs is answered from above" in open_release(folder / "release", "edge").manifest.promise.assumes
+
+
+@pytest.mark.parametrize("tested", [99, 100])
+def test_too_few_samples_for_a_reference_are_said_to_be(calibrate, folder, tested):
+    with np.load(folder / "samples.npz") as file:
+        few = samples(folder, x=file["x"][: tested + 10], labels=file["labels"][: tested + 10])
+    share = ("--learn-share", str(10 / (tested + 10)))
+    wide = ("--target", "at most 20 points worse than the cloud", *share)
+    said = calibrate("--record", few, *wide)
+    assert (said.code, "no reference: fewer than 100" in said.out) == (0, tested < 100), said.err
+    release = open_release(folder / "release", "edge").manifest
+    assert release.promise.samples == tested
+    assert bool(release.references) == (tested >= 100)
+    assert json.loads(calibrate(*wide, "--json").out)["reference"] == (tested >= 100)
+
+
 def test_a_dry_run_writes_nothing(recorded, folder):
     before = (folder / "release/release.json").read_bytes()
     said = recorded(*TARGET, "--dry-run")
