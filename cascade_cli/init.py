@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 from math import prod
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from cascade import __version__
 from cascade.adapters.bundle_folder import LoadedRelease, open_release, tiers_of
+from cascade.adapters.link_settings import MQTT_PORT
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_shape import Reader
 from cascade.errors import BundleRejected, SettingsError, StorageError
@@ -153,14 +155,26 @@ def _tell(
         lines += ["", "these files are named in them, and not there yet:", *(f"  {path}" for path in missing)]
     lines += ["", "next:"]
     lines += [f"  {called('cascade')} check {shlex.quote(str(path))}" for path in paths.values()]
+    lines += ["then each in a terminal of its own:"]
+    if wanted.insecure and set(paths) & {"edge", "fog"}:
+        lines += [f"  {_broker(wanted.broker.port if wanted.broker and wanted.broker.port else MQTT_PORT)}"]
     lines += [
         f"  {called(PROGRAMS[tier].program)} --config {shlex.quote(str(paths[tier]))}" for tier in reversed(paths)
     ]
     if "edge" in paths:
         lines += ["ask, as a program would:", f"  {_asked_by(paths['edge'].parent, documents['edge'], release)}"]
+        lines += ["and why it was answered so:"]
+        lines += [f"  {called('cascade')} why --last 5 --config {shlex.quote(str(paths['edge']))}"]
     if wanted.release is None:
         lines.append(f"the models are a trial's ({wanted.folder / 'releases' / TRIAL}): name your own with --release")
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _broker(port: int) -> str:
+    """For a trial on this machine: a site has its own."""
+    if shutil.which("mosquitto") is not None:
+        return f"mosquitto -p {port}"
+    return f"{called('python')} -m cascade.adapters.transports.embedded_broker --port {port}"
 
 
 def _sample(shape: tuple[int, ...], dtype: str) -> str:
@@ -174,5 +188,7 @@ def _asked_by(folder: Path, document: dict[str, Any], release: LoadedRelease) ->
     stage = release.bundle.manifest.stages[0]
     tensors = ", ".join(f"'{one.tensor}': {_sample(one.shape, one.dtype)}" for one in stage.inputs)
     stream, socket = document["streams"][0]["name"], folder / document["ask_socket"]["path"]
-    said = f"print(ask('{socket}', '{stream}', {{{tensors}}}))"
-    return f'{called("python")} -c "import numpy as n; from edge_agent.ask_client import ask; {said}"'
+    asked = f"a = ask('{socket}', '{stream}', {{{tensors}}})"
+    shown = "a['outcome'], a.get('label') or a.get('prediction'), 'by', a.get('tier'), a['reason'], a['id']"
+    program = f"import numpy as n; from edge_agent.ask_client import ask; {asked}; print({shown})"
+    return f'{called("python")} -c "{program}"'

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shlex
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +19,7 @@ import pytest
 
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_file import read_settings, settings_from
+from cascade_cli.local_processes import free_port
 from cascade_cli.settings_page import _tables_in, keys_of, page
 from cascade_cli.settings_sentences import about, sentences_of
 from cloud_service.settings import CloudSettings
@@ -187,3 +194,36 @@ def test_an_address_of_version_6_is_understood(cascade, folder):
     cascade("init", "edge", "--folder", folder, "--insecure", "--broker", "[::1]:1884")
     above = read_settings(folder / "edge.toml", EdgeSettings).above
     assert (above.host, above.port) == ("::1", 1884)
+
+
+@pytest.mark.needs_services
+def test_what_it_says_to_do_next_can_be_done_and_answers(cascade, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    ports = free_port(), free_port()
+    said = cascade(
+        "init", "all", "--insecure", "--folder", folder,
+        "--broker", f"127.0.0.1:{ports[0]}", "--cloud", f"127.0.0.1:{ports[1]}",
+    )  # fmt: skip
+    lines = said.out.splitlines()
+    first = lines.index("then each in a terminal of its own:") + 1
+    asked = lines.index("ask, as a program would:") + 1
+    with contextlib.ExitStack() as started, (tmp_path / "log").open("wb") as log:
+        for line in lines[first : asked - 1]:
+            process = subprocess.Popen(shlex.split(line), stdout=log, stderr=log)
+            started.callback(process.wait, 20)
+            started.callback(process.terminate)
+        give_up_at = time.monotonic() + 30.0
+        while not (folder / "ask.sock").exists() and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        answered = subprocess.run(shlex.split(lines[asked]), capture_output=True, text=True, timeout=60, check=True)
+        why = subprocess.run(shlex.split(lines[asked + 2]), capture_output=True, text=True, timeout=60, check=True)
+    outcome, label, by, *_, question_id = answered.stdout.split()
+    assert (outcome, by) == ("answered", "by")
+    assert label in ("yes", "no")
+    assert why.stdout.startswith(question_id)
+
+
+def test_a_broker_is_only_started_for_a_trial(cascade, folder):
+    assert "1883" not in cascade("init", "all", "--folder", folder).out
+    assert "1883" in cascade("init", "fog", "--folder", folder, "--insecure", "--force").out
+    assert "1883" not in cascade("init", "cloud", "--folder", folder, "--insecure", "--force").out
