@@ -6,7 +6,10 @@ import argparse
 import sys
 import tempfile
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
+
+import msgspec
 
 from cascade.adapters.installing import install_tasks, stage_runner
 from cascade.adapters.settings_file import HEADS, read_settings
@@ -28,6 +31,7 @@ TIERS: dict[str, tuple[Tier, type[Settings]]] = {
     "service": ("cloud", CloudSettings),
 }
 """The table that tells which tier a file is for."""
+_KNOWN = {field.encode_name for _, kind in TIERS.values() for field in msgspec.structs.fields(kind)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,12 @@ def run(wanted: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_misspelt(path: Path, unknown: list[str]) -> None:
+    for name in unknown:
+        for meant in get_close_matches(name, TIERS, n=1):
+            raise SettingsError(str(path), [f"{name}: is unknown; did you mean {meant}?"])
+
+
 def _tier_of(path: Path) -> tuple[Tier, type[Settings]]:
     """By its first table. A file that can't be read is read as an edge's: that says what is wrong."""
     try:
@@ -63,6 +73,8 @@ def _tier_of(path: Path) -> tuple[Tier, type[Settings]]:
     found = [name for name in TIERS if name in tables]
     if len(found) == 1:
         return TIERS[found[0]]
+    if not found:
+        _refuse_misspelt(path, [name for name in tables if name not in _KNOWN])
     if "below" in tables and not found:
         return TIERS["service"]
     there = ", ".join(f"[{name}]" for name in (found or tables)) or "nothing"

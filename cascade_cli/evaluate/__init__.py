@@ -95,6 +95,9 @@ def _settings(wanted: argparse.Namespace) -> Evaluation:
     from cascade.adapters.settings_file import read_settings
     from cascade_cli.evaluate.settings import Evaluation, rooted
 
+    if not wanted.config.exists():
+        wanting = "release and data are enough (docs/evaluate.md), as in examples/digits/evaluate.toml"
+        raise SettingsError(str(wanted.config), [f"found nothing, expected a TOML file of what to evaluate: {wanting}"])
     settings = read_settings(wanted.config, Evaluation)
     changes = {"release": wanted.release, "cache": wanted.cache}
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})

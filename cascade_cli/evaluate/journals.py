@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cascade.adapters.journal import Ended, read_journal, replayed
+from cascade.adapters.journal import Ended, previous, read_journal, replayed
 from cascade.errors import SettingsError, StorageError
 from cascade.inference.effects import Effect, Reply, RunStage
 from cascade.inference.events import Answered, Asked, BadSample, Event, LadderInstalled, Predicted
@@ -80,6 +80,8 @@ def _only_classes(kind: type[Prediction]) -> SettingsError:
 
 def live_again(table: JournalOf) -> Lived:
     """`StorageError` for what is no journal, or doesn't begin where the agent began."""
+    if not (table.path.exists() or previous(table.path).exists()):
+        raise SettingsError(str(table.path), ["found nothing, expected a journal: the [journal] path of an agent"])
     journal = read_journal(table.path)
     if not journal.whole:
         raise StorageError(

@@ -96,17 +96,26 @@ def _difference(found: Difference) -> str:
     right = _scaled(found.right, 100.0)
     parts = [f"{_signed(right.value)} points right ({_signed(right.low)} to {_signed(right.high)})"]
     if found.bytes_up.value:
-        parts.append(f"{_number(found.bytes_up.value)}× fewer bytes ({_limits(found.bytes_up)})")
+        parts.append(_times_fewer(found.bytes_up, "bytes"))
     if found.device_joules.value:
-        parts.append(_times_joules(found.device_joules))
+        parts.append(_times_fewer(found.device_joules, "device joules"))
     return ", ".join(parts)
 
 
-def _times_joules(fewer: Figure) -> str:
+def _times_fewer(fewer: Figure, what: str) -> str:
+    limits = _limits(fewer)
+    if _number(fewer.value) == "1.00" and not limits:
+        return f"as many {what}"
     if (fewer.value or 0.0) >= 1.0:
-        return f"{_number(fewer.value)}× fewer device joules ({_limits(fewer)})"
+        return _within(f"{_number(fewer.value)}× fewer {what}", fewer)
     more = Figure(*(None if not each else 1.0 / each for each in (fewer.value, fewer.high, fewer.low)))
-    return f"{_number(more.value)}× as many device joules ({_limits(more)})"
+    return _within(f"{_number(more.value)}× as many {what}", more)
+
+
+def _within(said: str, figure: Figure) -> str:
+    """With the limits, where there are any: where every sample says the same there are none."""
+    limits = _limits(figure)
+    return f"{said} ({limits})" if limits else said
 
 
 def _best_single(found: Evaluated) -> Iterator[str]:
@@ -125,7 +134,7 @@ def _single(single: Single) -> str:
     right = _scaled(single.right, 100.0)
     joules = "joules unknown" if single.joules is None else f"{_number(single.joules * 1e6)} µJ"
     return (
-        f"{single.place}: {_number(right.value)} % right ({_limits(right)}), {joules} and {_number(single.ms)} ms "
+        f"{_within(f'{single.place}: {_number(right.value)} % right', right)}, {joules} and {_number(single.ms)} ms "
         f"a run, {single.model_bytes:,} bytes"
     )
 

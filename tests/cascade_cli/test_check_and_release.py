@@ -85,6 +85,8 @@ def test_a_damaged_model_is_found_by_the_check(tmp_path, monkeypatch, capsys):
             "found [device], [gateway], expected just one of the tables [device]",
         ),
         ("", "found nothing, expected just one of the tables [device] (an edge agent), [gateway] (a fog gateway)"),
+        ("[devise]\n[above]\n[[tasks]]\n[[streams]]\n", "devise: is unknown; did you mean device?"),
+        ("[gatway]\n[below]\n[[tasks]]\n", "gatway: is unknown; did you mean gateway?"),
         ("[device\n", "is no TOML: Expected ']' at the end of a table declaration (at line 1, column 8)"),
         ("[gateway]\nname = \n", "is no TOML: Invalid value (at line 2, column 8)"),
         (

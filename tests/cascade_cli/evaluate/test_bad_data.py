@@ -73,6 +73,18 @@ def test_nothing_where_the_data_should_be(evaluate, folder):
     assert "found nothing" in refused(evaluate)
 
 
+def test_no_settings_at_all(evaluate, folder):
+    (folder / "evaluate.toml").unlink()
+    said = refused(evaluate)
+    assert "found nothing, expected a TOML file of what to evaluate: release and data are enough" in said
+    assert "cascade init" not in said
+
+
+def test_no_journal_where_it_should_be(evaluate, folder):
+    (folder / "evaluate.toml").write_text('release = "release"\ndata = { kind = "journal", path = "gone.journal" }\n')
+    assert "gone.journal: 1 mistake\n  - found nothing, expected a journal: the [journal] path" in refused(evaluate)
+
+
 def test_settings_with_mistakes_tell_all_of_them(evaluate, folder):
     (folder / "evaluate.toml").write_text('release = "nowhere"\ndata = { kind = "magic" }\nseeed = 1\n')
     said = refused(evaluate)
