@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from cascade.inference.scoring import climb, weighed
 from cascade.release.ladder import GateSpec
-from cloud_service.calibrating.guarantee import CannotPromise, all_climb, guarantee, split
+from cloud_service.calibrating.guarantee import CannotPromise, all_climb, guarantee, price, split
 from cloud_service.calibrating.targets import Circumstances, Losses, Target, read_target
 
 HALF_A_POINT = read_target("at most 0.5 points worse than the cloud")[0]
@@ -184,12 +184,25 @@ def test_one_sample_cant_be_split(plain):
         split(plain(1), 0.3, 0)
 
 
-def test_an_early_exit_is_used_for_the_joules_that_it_saves(problems):
+def exits(problems, samples):
     """Three tiers, of which the first two are segments of one device: nothing is sent between them."""
     problem = problems.PROBLEMS[3]._replace(hard=(0.4, 0.6, 0.85), noise=(0.3, 0.3, 0.3))
-    taken = problems.drawn(problem, 6000, 0)
-    exits = [replace(taken.stages[0], name="exit1"), replace(taken.stages[1], name="exit2", tier="edge")]
-    taken = replace(taken, stages=(*exits, taken.stages[2]))
-    found = guarantee(taken, problems.gates_of(problem), [HALF_A_POINT], 0.9).scored
+    taken = problems.drawn(problem, samples, 0)
+    segments = [replace(taken.stages[0], name="exit1"), replace(taken.stages[1], name="exit2", tier="edge")]
+    return replace(taken, stages=(*segments, taken.stages[2])), problems.gates_of(problem)
+
+
+def test_joules_of_the_device_count_a_quarter_of_what_bytes_do(problems):
+    taken, gates = exits(problems, 100)
+    stages = [weighed(*pair) for pair in zip(taken.stages, gates, strict=True)]
+    paid = price(all_climb(taken, stages))
+    everything, second, first = ([2.0, 2.0, None], [2.0, 0.0, None], [0.0, 0.0, None])
+    prices = [paid(climb(taken, stages, each)) for each in (everything, second, first)]
+    assert prices == pytest.approx([1.25, 0.25, 0.125])
+
+
+def test_an_early_exit_is_used_for_the_joules_that_it_saves(problems):
+    taken, gates = exits(problems, 6000)
+    found = guarantee(taken, gates, [HALF_A_POINT], 0.9).scored
     assert (found.answered_by == 0).mean() > 0.25
     assert found.tier_shares()["edge"] > 0.5

@@ -88,6 +88,14 @@ def test_bytes_and_joules_count_the_device_alone(plain, problems):
     assert losses.counted(Target("joules", 1.0), scored).mean == pytest.approx(0.001 + problems.BYTES * 1e-6)
 
 
+def test_what_a_message_may_take_bounds_budgets_and_not_the_largest_that_was_seen(plain, problems):
+    """A bet is only fair where the bound owes nothing to what was drawn."""
+    taken = replace(plain(100), max_input_bytes=3 * problems.BYTES)
+    losses, scored = losses_of(taken, problems, 2.0, questions_per_minute=10.0, joules_per_byte=1e-6)
+    assert losses.counted(Target("bytes", 1.0), scored).high == pytest.approx(30 * problems.BYTES)
+    assert losses.counted(Target("joules", 1.0), scored).high == pytest.approx(0.001 + 3e-6 * problems.BYTES)
+
+
 def test_what_was_never_recorded_counts_as_wrong(plain, problems):
     taken = plain(100)
     gone = replace(taken, stages=(taken.stages[0], replace(taken.stages[1], ran=np.zeros(100, bool))))

@@ -78,6 +78,15 @@ def test_a_noise_that_stays_becomes_background() -> None:
     assert levels[-1] < 5.0
 
 
+@pytest.mark.parametrize(("rise_db_per_s", "rate_hz"), [(3.0, RATE), (12.0, RATE), (3.0, 2 * RATE)])
+def test_a_background_rises_by_so_much_in_a_second_of_sound(rise_db_per_s: float, rate_hz: int) -> None:
+    hears = HearsVoice(Voice(rate_hz=rate_hz, rise_db_per_s=rise_db_per_s))
+    hears.level(tone(700, 0.001))
+    levels = [hears.level(tone(700, 0.3)) for _ in range(20)]
+    falls = -np.diff(levels)
+    assert falls == pytest.approx(rise_db_per_s * 256 / rate_hz, abs=1e-6)
+
+
 def test_after_digital_silence_a_whisper_is_no_shout() -> None:
     hears = HearsVoice(Voice(rate_hz=RATE))
     for _ in range(10):
@@ -120,6 +129,15 @@ def test_gravity_is_no_activity_and_shaking_is() -> None:
     shaken = feels.level(np.array([0.0, 0.0, 9.81]) + DICE.normal(0, 2.0, (50, 3)))
     assert max(still) < 0.1
     assert shaken == pytest.approx(2.0, rel=0.3)
+
+
+@pytest.mark.parametrize("settle", [20, 100, 1000])
+def test_activity_forgets_an_offset_over_as_many_readings_as_it_was_set(settle: int) -> None:
+    feels = FeelsActivity(Activity(on_at=0.5, settle=settle))
+    for _ in range(settle // 10):
+        feels.level(np.zeros((10, 3)))
+    levels = [feels.level(np.ones((10, 3))) for _ in range(8)]
+    assert levels == pytest.approx([(1 - 10 / settle) ** looks for looks in range(8)])
 
 
 @pytest.mark.parametrize("one_sensor", [True, False])
