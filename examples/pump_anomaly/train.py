@@ -5,7 +5,8 @@
 
 The device's knows only how the pump is when it is well (Hotelling's T² of the last 20 seconds' means). The one above
 averages over two lengths and has learned which way faults go. Runs to learn from, to choose on and to test on are
-apart. Beside the release lies `rows.npz`, what the sensors give in the test, as the agent of `edge.toml` reads it.
+apart. Beside the release lie `rows.npz`, what the sensors give in the test, as the agent of `edge.toml` reads it, and
+`windows.npz`, the same as windows with what is right of each, as `cascade evaluate evaluate.toml` asks about them.
 """
 
 from __future__ import annotations
@@ -159,8 +160,8 @@ def threshold(here: Array, above: Array, truth: Array) -> float:
 
 
 def main(out: Path, runs: Runs) -> None:
-    windows, anomalous = together(runs.learn)
-    models: dict[Tier, Any] = {"edge": Statistical(windows, anomalous), "cloud": Learned(windows, anomalous)}
+    windows, faulty = together(runs.learn)
+    models: dict[Tier, Any] = {"edge": Statistical(windows, faulty), "cloud": Learned(windows, faulty)}
     chosen, truth = together(runs.choose)
     gate = GateSpec("confidence", threshold(models["edge"](chosen), models["cloud"](chosen), truth))
     gates = []
@@ -182,6 +183,8 @@ def main(out: Path, runs: Runs) -> None:
         gates.append(StageGate(tier=tier, stage=name, gate=gate if tier == "edge" else GateSpec("always")))
     write_release(out, "pump", "pump", gates)
     np.savez_compressed(out / "rows.npz", rows=np.concatenate([run.rows for run in runs.test])[:, None, :])
+    tested, anomalous = together(runs.test)
+    np.savez_compressed(out / "windows.npz", rows=tested, labels=np.where(anomalous, "anomaly", "normal"))
     print(
         f"learned from {len(windows):,} windows of {len(runs.learn)} runs; the device answers from {gate.threshold} on"
     )

@@ -7,9 +7,10 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -59,6 +60,17 @@ def test_faults_are_found_and_only_doubts_climb(example: dict[str, ModuleType], 
     assert row.count.missed == 0
     assert row.count.f1 > 0.8
     assert 0.0 < row.on_device < 1.0
+
+
+def test_evaluate_has_settings_and_windows_to_ask_about(
+    made: Path, tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(HERE / "evaluate.toml", tmp_path)
+    (tmp_path / "release").symlink_to(made)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = json.loads(run("-m", "cascade_cli", "evaluate", tmp_path / "evaluate.toml", "--json"))
+    assert found["samples"] == 198
+    assert found["systems"]["cascade"]["right"]["value"] > 0.8
 
 
 def test_the_onnx_models_say_what_was_trained(example: dict[str, ModuleType], made: Path) -> None:
