@@ -33,7 +33,7 @@ from cascade.tally import Tally
 from edge_agent import parts
 from edge_agent.answers import ASKED_HERE, Answers, Listener
 from edge_agent.ask_socket import AskSocket
-from edge_agent.feedback import Feedback
+from edge_agent.feedback import Feedback, words_of_tasks
 from edge_agent.inference_loop import InferenceLoop
 from edge_agent.kept_answers import KeptAnswers
 from edge_agent.settings import EdgeSettings
@@ -70,7 +70,9 @@ class EdgeAgent:
         self._above = above if above is not None else parts.mqtt_above(settings)
         publisher = self._above if isinstance(self._above, MqttAbove) else None
         self.answers = Answers(settings.streams, publisher, out, KeptAnswers(settings.limits.answers_explained))
-        self._feedback = Feedback(self.answers.kept, self.tally.count)
+        self._feedback = Feedback(
+            self.answers.kept, self.tally.count, words_of_tasks(release.ladder for release in self._releases)
+        )
         hop, uplink = parts.hop_settings(settings, folder), parts.uplink_settings(settings, self._above)
         self._journal = parts.new_journal(settings, hop, uplink, self.tally)
         self.loop = InferenceLoop(

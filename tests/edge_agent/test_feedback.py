@@ -10,7 +10,8 @@ from cascade.errors import BadInput
 from cascade.inference.accuracy import is_right
 from cascade.messages import AnomalyScore, Answer, ClassScores, Detections, Estimate, Outcome, Question
 from cascade.metrics import FEEDBACK
-from edge_agent.feedback import Feedback
+from cascade.release.ladder import GateSpec, Ladder, LadderStage
+from edge_agent.feedback import Feedback, words_of_tasks
 from edge_agent.kept_answers import KeptAnswers
 
 
@@ -18,7 +19,7 @@ class Told:
     def __init__(self, most: int = 10) -> None:
         self.counted: list[tuple[str, ...]] = []
         self.kept = KeptAnswers(most)
-        self.feedback = Feedback(self.kept, self._count)
+        self.feedback = Feedback(self.kept, self._count, {"digits": {"yes", "no"}})
 
     def _count(self, row, labels) -> None:
         assert row is FEEDBACK
@@ -59,6 +60,28 @@ def test_a_label_that_cant_be_compared_is_not_counted_and_another_may_come(give)
         told.feedback.note("q1", 3.5)
     assert told.feedback.note("q1", "yes") is True
     assert len(told.counted) == 1
+
+
+def test_a_word_that_no_model_of_the_device_can_say_makes_none_of_its_answers_wrong(give):
+    told = Told()
+    told.kept.keep(give(1))
+    with pytest.raises(BadInput, match="found the label 'banana', expected one of no, yes"):
+        told.feedback.note("q1", "banana")
+    assert told.counted == []
+    assert told.feedback.note("q1", "no") is False
+
+
+def test_a_model_above_may_know_words_that_the_device_does_not(give):
+    told = Told()
+    told.kept.keep(give(1, tier="cloud", label="maybe"))
+    told.kept.keep(give(2, tier="cloud", label="yes"))
+    assert [told.feedback.note(each, "perhaps") for each in ("q1", "q2")] == [False, False]
+
+
+def test_words_of_a_task_are_those_of_all_its_stages():
+    gate = GateSpec("always")
+    stages = [LadderStage(name=each, kind="classes", gate=gate, labels=("nothing", each)) for each in ("one", "two")]
+    assert words_of_tasks([Ladder(task="t", release="r", stages=tuple(stages))]) == {"t": {"nothing", "one", "two"}}
 
 
 def test_accuracy_has_an_interval_and_is_told_by_tier(give):
@@ -107,6 +130,18 @@ def test_every_kind_of_answer_has_its_kind_of_label(give, prediction, word, labe
         (Estimate((2.0,), (0.5,)), "", "two"),
         (Estimate((2.0,), (0.5,)), "", [1.0, 2.0]),
         (Estimate((2.0,), (0.5,)), "", [None]),
+        (Estimate((2.0,), (0.5,)), "", None),
+        (Estimate((2.0,), (0.5,)), "", float("nan")),
+        (Estimate((2.0, 1.0), (0.5, 0.5)), "", [2.0, float("inf")]),
+        (ClassScores((0.1, 0.9)), "", 7),
+        (ClassScores((0.1, 0.9)), "", 2),
+        (ClassScores((0.1, 0.9)), "", -1),
+        (ClassScores((0.1, 0.9)), "", "9" * 5000),
+        (ClassScores((0.1, 0.9)), "", "²"),
+        (ClassScores((0.1, 0.9)), "", float("nan")),
+        (ClassScores((0.1, 0.9)), "", True),
+        (AnomalyScore(0.9), "anomaly", "banana"),
+        (AnomalyScore(0.9), "anomaly", ""),
         (Detections((), 0.9), "", "cat"),
     ],
 )
