@@ -40,13 +40,6 @@ EXAMPLES = (
         "calibrate confidences, and draw how reliable they are before and after",
     ),
 )
-UNITS = {
-    "worse": (100.0, "points"),
-    "wrong": (100.0, "%"),
-    "disagreement": (100.0, "%"),
-    "bytes": (1.0, "B per minute"),
-    "joules": (1.0, "J per question"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,8 +176,7 @@ def _told(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan, 
     if outcome.guarantee is not None:
         yield f"with {plan.confidence:.0%} confidence, tested on {outcome.guarantee.samples:,} samples:\n"
         for target, seen in zip(plan.targets, outcome.guarantee.seen, strict=True):
-            scale, unit = UNITS[target.kind]
-            yield f"  {seen.target}: found {scale * seen.found:.4g} {unit}, at most {scale * (seen.bound or 0.0):.4g}\n"
+            yield f"  {seen.target}: found {target.said(seen.found)}, at most {target.said(seen.bound or 0.0)}\n"
         for tier, share in outcome.guarantee.scored.tier_shares().items():
             yield f"  {tier} answers {share:.1%}\n"
         yield f"  {outcome.guarantee.scored.device_bytes.mean():.1f} bytes up per question\n"

@@ -198,7 +198,8 @@ class _Walk:
         target, worst = max(near.items(), key=lambda one: one[1].mean / one[1].bound)
         return (
             f"no thresholds keep it on these recordings, and more samples would not help: "
-            f"{target.text or target.kind}: found {worst.mean:.4g} at best, where {worst.bound:.4g} is allowed"
+            f"{target.text or target.kind}: found {target.said(worst.mean)} at best, "
+            f"where {target.said(worst.bound)} is allowed"
         )
 
 

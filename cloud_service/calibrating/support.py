@@ -24,7 +24,7 @@ def unsupported(
     recordings: Recordings, targets: Sequence[Target], without: Sequence[str], repeats: bool = False
 ) -> list[str]:
     """What no number of tests would mend. `repeats`: samples repeat in the field just as they do here."""
-    mistakes = []
+    mistakes = not_without(recordings, without)
     if any(target.kind in ("worse", "wrong") for target in targets):
         mistakes += _unseen(recordings, without)
     if not all(target.is_budget for target in targets):
@@ -39,6 +39,21 @@ def unsupported(
         mistakes.append(f"the top of the ladder said nothing that can be read of {mute:.0%} of the samples")
     if len(recordings.stages) < 2:
         mistakes.append("a ladder of one stage has nobody above to be compared with")
+    return mistakes
+
+
+def not_without(recordings: Recordings, without: Sequence[str]) -> list[str]:
+    """Labels of which the field is said to have none, and which the recordings have, or nobody knows."""
+    words = {*recordings.label_names, *(word for stage in recordings.stages for word in words_of(stage))}
+    mistakes = [
+        f"no label {label!r} for the field to be without; there are {', '.join(sorted(words)) or 'none'}"
+        for label in without
+        if label not in words
+    ]
+    for index, name in enumerate(recordings.label_names):
+        count = int((recordings.label == index).sum()) if name in without else 0
+        if count:
+            mistakes.append(f"the field is said to be without {name}, and {count} samples are of it: leave them out")
     return mistakes
 
 

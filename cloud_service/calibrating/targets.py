@@ -41,6 +41,16 @@ class Target(NamedTuple):
     label: str = ""
     """Of `worse` and `wrong`: only samples of this class."""
     text: str = ""
+    unit: str = ""
+    """In which a budget was said."""
+
+    def said(self, amount: float) -> str:
+        """An amount in the unit that the target speaks of."""
+        per = {"bytes": " per minute", "joules": " per question"}.get(self.kind)
+        if per is None:
+            return f"{100.0 * amount:.4g} {'points' if self.kind == 'worse' else '%'}"
+        unit = self.unit or {"bytes": "B", "joules": "J"}[self.kind]
+        return f"{amount / _UNITS[unit]:.4g} {unit}{per}"
 
     @property
     def is_budget(self) -> bool:
@@ -191,18 +201,23 @@ def _wrong(scored: Scored) -> Array:
     return np.asarray(1.0 - np.nan_to_num(scored.right, nan=0.0))
 
 
-_NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
-_ON = r"(?: (?:on|for) (?P<label>\S+))?"
+_NUMBER = r"(?P<number>\d+(?:\.\d+)?|\.\d+)"
+_ON = r"(?: (?i:on|for) (?P<label>\S+))?"
+_PER = r"(?: ?/ ?| (?i:per|a) )"
 _FORMS: Sequence[tuple[str, re.Pattern[str]]] = (
-    ("worse", re.compile(rf"{_NUMBER} points? worse than (?:the )?(?:cloud|top){_ON}")),
-    ("wrong", re.compile(rf"{_NUMBER} ?% wrong{_ON}")),
-    ("disagreement", re.compile(rf"{_NUMBER} ?% disagreement(?: with (?:the )?(?:cloud|top))?")),
-    ("bytes", re.compile(rf"{_NUMBER} ?(?P<unit>B|kB|MB|bytes?) (?:per|a) minute")),
-    ("joules", re.compile(rf"{_NUMBER} ?(?P<unit>J|mJ|uJ|µJ) (?:per|a) question")),
+    ("worse", re.compile(rf"{_NUMBER} (?i:points? worse than (?:the )?(?:cloud|top)){_ON}")),
+    ("wrong", re.compile(rf"{_NUMBER} ?% (?i:wrong){_ON}")),
+    ("disagreement", re.compile(rf"{_NUMBER} ?% (?i:disagreement(?: with (?:the )?(?:cloud|top))?)")),
+    ("bytes", re.compile(rf"{_NUMBER} ?(?P<unit>B|kB|KB|MB|bytes?){_PER}(?i:minute|min)")),
+    ("joules", re.compile(rf"{_NUMBER} ?(?P<unit>J|mJ|uJ|µJ|μJ){_PER}(?i:question)")),
 )
-_UNITS = {"B": 1.0, "byte": 1.0, "bytes": 1.0, "kB": 1e3, "MB": 1e6, "J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6}
-_CONFIDENCE = re.compile(rf",? with {_NUMBER} ?% confidence$")
-_BEFORE = re.compile(r"^(?:at most|no more than|not more than|less than) ")
+"""Large and small letters are one, but for labels and units: mJ and MJ are not."""
+_UNITS = {
+    "B": 1.0, "byte": 1.0, "bytes": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6,
+    "J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "μJ": 1e-6,
+}  # fmt: skip
+_CONFIDENCE = re.compile(rf",? with {_NUMBER} ?% confidence$", re.IGNORECASE)
+_BEFORE = re.compile(r"^(?:at most|no more than|not more than|less than) ", re.IGNORECASE)
 EXPECTED = (
     '"at most 0.5 points worse than the cloud, with 90 % confidence", "at most 3 % wrong", '
     '"at most 1 % disagreement with the cloud", "at most 5 kB per minute" or "at most 2 mJ per question"'
@@ -222,7 +237,8 @@ def read_target(text: str) -> tuple[Target, float | None]:
         if found:
             parts = found.groupdict()
             scale = _UNITS[parts["unit"]] if "unit" in parts else 0.01
-            target = Target(kind, float(parts["number"]) * scale, parts.get("label") or "", text)
+            unit = parts.get("unit") or ""
+            target = Target(kind, float(parts["number"]) * scale, parts.get("label") or "", text, unit)
             return _checked(target), confidence
     raise SettingsError("--target", [f"found {text!r}; expected {EXPECTED}"])
 

@@ -15,9 +15,10 @@ from cascade.inference.scoring import with_threshold
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
 from cloud_service.calibrating.deferring import deferral_gate, fit_deferral
-from cloud_service.calibrating.fitting import Fitted, fit
+from cloud_service.calibrating.fitting import CannotCalibrate, Fitted, fit
 from cloud_service.calibrating.guarantee import LEARN_SHARE as ORDER_SHARE
 from cloud_service.calibrating.guarantee import CannotPromise, Guarantee, guarantee, split
+from cloud_service.calibrating.support import not_without
 from cloud_service.calibrating.targets import Circumstances, Target
 
 FIT_SHARE = 0.3
@@ -57,6 +58,9 @@ def work_out(
     recordings: Recordings, calibrations: Mapping[Place, Calibration | None], gates: Sequence[GateSpec], plan: Plan
 ) -> Outcome:
     """`calibrations` and `gates` are those of the release. `CannotCalibrate` or `CannotPromise` where it can't be."""
+    mistakes = not_without(recordings, plan.without)
+    if mistakes:
+        raise CannotPromise("; ".join(mistakes))
     learn: Recordings | None = None
     test = recordings
     if plan.targets and (plan.method or plan.deferral):
@@ -91,10 +95,12 @@ def work_out(
 def _fitted(recordings: Recordings, plan: Plan) -> dict[Place, Fitted]:
     if not plan.method:
         return {}
+    stages = [stage for stage in recordings.stages if stage.kind == "classes" and len(stage.labels) > 1]
+    if not stages:
+        raise CannotCalibrate("no stage gives scores of two or more labels: there is nothing to calibrate")
     return {
         (stage.tier, stage.name): fit(recordings, stage, plan.method, without=plan.without, seed=plan.seed)
-        for stage in recordings.stages
-        if stage.kind == "classes" and len(stage.labels) > 1
+        for stage in stages
     }
 
 

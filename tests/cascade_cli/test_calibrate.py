@@ -202,6 +202,9 @@ def test_gates_are_learned_and_calibrations_fitted_on_samples_of_their_own(recor
         (("--target", "at most 5 kB per minute"), "how many questions a minute"),
         (("--target", "at most 1 mJ per question"), "no joules are recorded"),
         (("--target", "at most 5 % wrong on maybe"), "no label 'maybe'; there are no, yes"),
+        ((*TARGET, "--without", "banana"), "no label 'banana' for the field to be without; there are no, yes"),
+        ((*TARGET, "--without", "yes"), "without yes, and 7"),
+        (("--method", "platt", "--without", "banana"), "no label 'banana'"),
     ],
 )
 def test_what_the_recordings_cant_support_is_refused_and_the_release_stays(recorded, folder, words, said):

@@ -161,7 +161,7 @@ def test_too_few_samples_are_refused_with_how_many_would_do(plain, problems):
 
 
 def test_a_target_that_no_threshold_reaches_is_refused_without_asking_for_more_samples(plain, problems):
-    with pytest.raises(CannotPromise, match=r"more samples would not help: .* at best, where 0.001 is allowed"):
+    with pytest.raises(CannotPromise, match=r"more samples would not help: .* % at best, where 0.1 % is allowed"):
         guarantee(plain(2000), problems.gates_of(problems.PROBLEMS[0]), [Target("wrong", 0.001)], 0.9)
 
 

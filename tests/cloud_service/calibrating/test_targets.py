@@ -32,6 +32,11 @@ from cloud_service.calibrating.targets import (
         ("at most 5 kB per minute", "bytes", 5000.0, "", None),
         ("no more than 2 mJ per question", "joules", 0.002, "", None),
         ("at  most 200 B a minute", "bytes", 200.0, "", None),
+        ("At most .5 Points worse than The Cloud on Fault, With 90 % Confidence", "worse", 0.005, "Fault", 0.9),
+        ("At most 5 KB per minute", "bytes", 5000.0, "", None),
+        ("at most 5 kB/minute", "bytes", 5000.0, "", None),
+        ("at most 5 kB / min", "bytes", 5000.0, "", None),
+        ("at most 2 µJ/question", "joules", 2e-6, "", None),
     ],
 )
 def test_a_target_is_read_as_people_say_it(text, kind, bound, label, confidence):
@@ -45,6 +50,8 @@ def test_a_target_is_read_as_people_say_it(text, kind, bound, label, confidence)
     [
         (["as good as possible"], "expected .at most 0.5 points worse"),
         (["at most 0 points worse than the cloud"], "more than 0"),
+        (["at most 5 MJ per question"], "expected .at most"),
+        (["at most . points worse than the cloud"], "expected .at most"),
         (["at most 100 % wrong"], "less than all"),
         (["at most 3 % wrong, with 90 % confidence", "at most 5 B per minute with 95 % confidence"], "two confidences"),
         (["at most 3 % wrong, with 100 % confidence"], "less than 100 %"),
@@ -53,6 +60,25 @@ def test_a_target_is_read_as_people_say_it(text, kind, bound, label, confidence)
 def test_a_target_that_cant_be_meant_is_refused_with_what_can(texts, said):
     with pytest.raises(SettingsError, match=said):
         read_targets(texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "said"),
+    [
+        ("at most 0.5 points worse than the cloud", 0.0123, "1.23 points"),
+        ("at most 3 % wrong", 0.0123, "1.23 %"),
+        ("at most 1 % disagreement", 0.0123, "1.23 %"),
+        ("at most 5 kB per minute", 1234.0, "1.234 kB per minute"),
+        ("at most 0.0002 mJ per question", 1.263e-05, "0.01263 mJ per question"),
+    ],
+)
+def test_amounts_are_told_in_the_unit_of_their_target(text, amount, said):
+    assert read_target(text)[0].said(amount) == said
+
+
+def test_a_target_of_a_program_has_the_usual_unit():
+    assert Target("bytes", 1.0).said(20.0) == "20 B per minute"
+    assert Target("joules", 1.0).said(0.5) == "0.5 J per question"
 
 
 def losses_of(taken, problems, at, **circumstances):
