@@ -91,8 +91,8 @@ class ReleasePlan(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str = ""
     """Of the numbers of a sample. Empty: as the lowest model takes them."""
     flat_is_fine: bool = False
-    """A sample whose numbers are all the same is answered too. Else it is refused where samples are images: a lens
-    that is covered is no question, and small models are often sure of what it shows."""
+    """A sample whose numbers are all the same is answered too. Else it is refused where samples are images, or sound: a
+    lens that is covered is no question, and small models are often sure of what it shows."""
     clipped_share: float | None = None
     """Refuse a sample of which this share or more stands at the end of its range. None: however much."""
     care: Care = Care()
@@ -176,14 +176,16 @@ class _Making:
             self._notes.append(f"its numbers are {self._dtype}, as {bare.path.name} takes them")
 
     def _check(self) -> tuple[Check, ...]:
-        """Of what was sensed, before anything is done to it. Samples along one axis may stand still: a pump at rest."""
-        varies = sum(size > 1 for size in self._shape) > 1 and not self._plan.flat_is_fine
-        if not varies and self._plan.clipped_share is None:
+        """Of what was sensed, before anything is done to it. Numbers along one axis may stand still, as those of a pump
+        at rest do; sound, which is what can be clipped, may not."""
+        clipped = self._plan.clipped_share
+        varies = (sum(size > 1 for size in self._shape) > 1 or clipped is not None) and not self._plan.flat_is_fine
+        if not varies and clipped is None:
             return ()
         told = "a sample whose numbers are all the same is refused (--flat-is-fine: it is not)"
         if varies and told not in self._notes:
             self._notes.append(told)
-        return (Check(varies=varies, clipped_share=self._plan.clipped_share),)
+        return (Check(varies=varies, clipped_share=clipped),)
 
     def _features(self, wanted: ModelFile, bare: BareModel) -> tuple[Feature, ...]:
         features: list[Feature] = []

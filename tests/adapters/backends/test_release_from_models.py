@@ -56,6 +56,14 @@ def test_two_bare_models_of_two_engines_make_a_cascade(made, files):
     assert sum(answer.prediction.scores) == pytest.approx(1.0)
 
 
+def test_samples_along_one_axis_may_stand_still_but_not_where_they_are_sound(made, files):
+    still = np.full(4, 0.5, np.float32)
+    for plan, outcome in (({}, "answered"), ({"clipped_share": 0.5}, "refused")):
+        release, _ = made({"edge": ("small.onnx", files.linear_onnx())}, **plan)
+        with InMemoryCascade(release) as cascade:
+            assert cascade.ask(still).outcome == outcome
+
+
 def test_what_gives_no_probabilities_gets_a_softmax_and_it_is_told(made, files):
     release, notes = made({"edge": ("small.onnx", files.linear_onnx())})
     assert stage_of(release, "edge").output.activation == "softmax"
