@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -40,6 +39,8 @@ EXAMPLES = (
         "calibrate confidences, and draw how reliable they are before and after",
     ),
 )
+MOST = 1e6
+"""Of any fact: more is a slip of the pen, and overflows in the end."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,9 +129,9 @@ def _check(wanted: argparse.Namespace) -> None:
     """A wrong fact makes a promise that is false, and looks as good as a true one."""
     if wanted.learn_share is not None and not 0.05 <= wanted.learn_share <= 0.9:
         raise SettingsError("--learn-share", [f"found {wanted.learn_share}, expected 0.05 to 0.9"])
-    if wanted.rate is not None and not 0.0 < wanted.rate < math.inf:
+    if wanted.rate is not None and not 0.0 < wanted.rate <= MOST:
         raise SettingsError("--rate", [f"found {wanted.rate}, expected how many questions a minute: more than 0"])
-    if not 0.0 <= wanted.joules_per_byte < math.inf:
+    if not 0.0 <= wanted.joules_per_byte <= MOST:
         raise SettingsError("--joules-per-byte", [f"found {wanted.joules_per_byte}, expected 0 or more"])
     if wanted.seed < 0:
         raise SettingsError("--seed", [f"found {wanted.seed}, expected a whole number, 0 or more"])
@@ -144,7 +145,7 @@ def _cost(text: str) -> tuple[str, float]:
         cost = float(number)
     except ValueError:
         cost = -1.0
-    if not name or not 0.0 <= cost <= 1e6:
+    if not name or not 0.0 <= cost <= MOST:
         raise SettingsError("--cost", [f"found {text!r}, expected CLASS=NUMBER, as fault=20"])
     return name, cost
 

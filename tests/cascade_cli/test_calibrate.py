@@ -220,7 +220,7 @@ def test_what_the_recordings_cant_support_is_refused_and_the_release_stays(recor
         (("--target", "as good as it gets"), "expected"),
         ((*TARGET, "--cost", "fault"), "expected CLASS=NUMBER"),
         ((*TARGET, "--learn-share", "0.99"), "expected 0.05 to 0.9"),
-        *(((*BYTES, f"--rate={rate}"), "--rate: 1 mistake") for rate in ("-10", "0", "nan", "inf")),
+        *(((*BYTES, f"--rate={rate}"), "--rate: 1 mistake") for rate in ("-10", "0", "nan", "inf", "1e308")),
         *(((*TARGET, f"--joules-per-byte={each}"), "--joules-per-byte: 1 mistake") for each in ("-1e-6", "nan", "inf")),
         ((*TARGET, "--seed=-1"), "--seed: 1 mistake"),
         ((*TARGET, "--plots", "plots"), "there is no --method"),
