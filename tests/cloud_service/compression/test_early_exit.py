@@ -14,13 +14,18 @@ pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
 
+from cascade.adapters import bundle_folder  # noqa: E402
 from cascade.adapters.bundle_folder import open_release, write_bundle, write_release  # noqa: E402
 from cascade.adapters.stage_runner import StageRunner  # noqa: E402
 from cascade.errors import MissingDependency  # noqa: E402
 from cascade.inference.effects import RunStage  # noqa: E402
 from cascade.messages import Question, Tensor  # noqa: E402
+from cascade.release import bundle  # noqa: E402
 from cascade.release.bundle import BundleManifest, InputSpec, StageGate  # noqa: E402
 from cascade.release.ladder import GateSpec  # noqa: E402
+from cloud_service.compression import early_exit  # noqa: E402
+from cloud_service.compression.early_exit import exporting, joint_training  # noqa: E402
+from cloud_service.compression.early_exit import network as network_room  # noqa: E402
 from cloud_service.compression.early_exit.counting import counted  # noqa: E402
 from cloud_service.compression.early_exit.exporting import HIDDEN, export_segments, quantised, sent, stages_of  # noqa: E402
 from cloud_service.compression.early_exit.joint_training import Training, joint_loss, train_jointly  # noqa: E402
@@ -185,6 +190,25 @@ def test_where_nothing_converts_to_tflite_it_is_told_what_would(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     with pytest.raises(MissingDependency, match=r"pip install litert-torch==0\.10\.0"):
         export_segments(network(), samples(4)[0], tmp_path, to="tflite")
+
+
+def test_the_example_of_the_package_runs_as_it_stands(tmp_path):
+    def flat(columns: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(columns, 3))
+
+    images = torch.randn(512, 28, 28)
+    there = {
+        "stem": flat(784), "exit1": nn.Linear(3, 3), "middle": nn.Linear(3, 3), "exit2": nn.Linear(3, 3),
+        "rest": nn.Linear(3, 3), "exit3": nn.Linear(3, 3), "images": images, "labels": torch.randint(0, 3, (512,)),
+        "LABELS": LABELS, "folder": tmp_path / "files", "release": tmp_path / "release",
+    }  # fmt: skip
+    for module in (exporting, network_room, joint_training, bundle, bundle_folder):
+        there |= vars(module)
+    example = "\n".join(line[4:] for line in (early_exit.__doc__ or "").splitlines() if line.startswith("    "))
+    exec(example, there)
+    assert [stage.name for stage in bundle_folder.open_bundle(tmp_path / "release/edge").manifest.stages] == [
+        "exit1", "exit2", "exit3",
+    ]  # fmt: skip
 
 
 def test_a_segment_that_hands_nothing_on_can_not_send(tmp_path):
