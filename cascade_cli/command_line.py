@@ -35,6 +35,7 @@ DAEMONS = (
 def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cascade",
+        usage="cascade [-h] [--version] COMMAND ...",
         description=f"{ABOUT}\n\n{_listed('start here', START_HERE)}",
         epilog="\n\n".join(
             [
@@ -50,7 +51,7 @@ def new_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cascade {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS, required=True)
+    commands = parser.add_subparsers(prog="cascade", metavar="COMMAND", help=argparse.SUPPRESS, required=True)
     for rooms in GROUPS.values():
         for name, room in rooms.items():
             _add(commands, name, room)

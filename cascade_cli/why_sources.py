@@ -12,7 +12,7 @@ import msgspec
 
 from cascade.adapters.answer_lines import answer_of, answers_in
 from cascade.adapters.journal import Ended, Journal, previous, read_journal, replayed
-from cascade.errors import CascadeError, LinkError, StorageError
+from cascade.errors import CascadeError, LinkError, PeerError, StorageError
 from cascade.inference.effects import Effect
 from cascade.inference.events import Event
 from cascade.inference.midway import Midway, link_was_up
@@ -67,6 +67,8 @@ def _refusal(path: Path, refused: AskRefused) -> str:
 def _unreached(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"no agent listens at {path}: there is no such socket. Is edge-agent running?"
+    if isinstance(error, ConnectionRefusedError) and not path.is_socket():
+        return f"{path} is no socket; `ask_socket.path` in the agent's settings names it"
     if isinstance(error, ConnectionRefusedError):
         return f"no agent listens at {path}: the one that made this socket has ended"
     if isinstance(error, PermissionError):
@@ -92,6 +94,8 @@ def from_lines(path: str, question_id: str, last: int) -> Found:
                     recent.popitem(last=False)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from None
+    except PeerError as error:
+        raise StorageError(error.detail) from None
     return Found(list(recent.values()), f"{path} has {read} answers")
 
 

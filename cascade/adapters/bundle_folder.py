@@ -211,6 +211,11 @@ def _release_manifest(folder: Path) -> ReleaseManifest:
 
 
 def _manifest_bytes(folder: Path, name: str) -> bytes:
+    if name == RELEASE_FILE and not os.path.lexists(folder / name):
+        raise BundleRejected(
+            f"{folder / name}: No such file or directory; `cascade release FOLDER --edge FILE ...` makes a release of "
+            "model files"
+        )
     path = folder / name
     with _opened(path) as file:
         return file.read(MAX_MANIFEST_BYTES + 1)

@@ -68,8 +68,14 @@ class Show:
 
     async def _until_the_cloud_answers(self) -> None:
         """Links take a moment to come up: wait for the first answers that have gone all the way."""
+        give_up_at = time.monotonic() + ANSWERED_WITHIN_S
         warm_up = Score()
         while any(warm_up.tiers[tier] for tier in ("", "edge", "fog")) or warm_up.tiers["cloud"] < len(AGENTS):
+            reasons = sorted({given.answer["reason"] for given in warm_up.last})
+            if "bad_input" in reasons:
+                raise ProcessEnded("the models of this release take other samples than images of 8 by 8, as `image`")
+            if time.monotonic() > give_up_at:
+                raise ProcessEnded(f"no answer by the cloud within {ANSWERED_WITHIN_S:g} s: {', '.join(reasons)}")
             warm_up.tiers.clear()
             for application in self._applications:
                 await self._answered(application, await application.ask(CLOUD_ONLY, 0, warm_up))

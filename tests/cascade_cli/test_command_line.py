@@ -21,6 +21,7 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/commands.md").read_text(
 def test_help_says_what_to_do_first_and_has_a_line_for_each_command(cascade):
     said = cascade("--help")
     assert said.code == 0
+    assert said.out.startswith("usage: cascade [-h] [--version] COMMAND ...\n")
     assert said.out.index("start here:") < said.out.index("options:")
     for command, about in START_HERE:
         assert command in said.out
@@ -39,6 +40,7 @@ def test_without_a_word_it_helps_and_ends_with_2(cascade):
 def test_each_command_has_examples_that_its_own_parser_takes(name, cascade):
     said = cascade(name, "--help")
     assert said.code == 0
+    assert said.out.startswith(f"usage: cascade {name} ")
     for command, about in COMMANDS[name].EXAMPLES:
         assert command in said.out
         assert about in said.out
@@ -106,3 +108,13 @@ def test_the_demo_takes_no_time_that_is_none(seconds, cascade):
     said = cascade("demo", f"--seconds={seconds}")
     assert said.code == exit_codes.WRONG
     assert f"found '{seconds}', expected seconds from 1 to 3600" in said.err
+
+
+@pytest.mark.parametrize("words", [("demo", "--release"), ("release",), ("init", "--release")])
+def test_where_no_release_is_it_says_how_one_is_made(words, cascade, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = cascade(*words, "nowhere")
+    assert said.code == exit_codes.FAILED
+    assert (
+        "release.json: No such file or directory; `cascade release FOLDER --edge FILE ...` makes a release" in said.err
+    )

@@ -113,12 +113,15 @@ def test_of_an_unknown_question_it_says_how_many_are_kept_and_ends_with_3(cascad
             "no agent listens at nowhere: there is no such socket. Is edge-agent running?",
         ),
         (["q1", "--socket", "x" * 200], 1, "too long"),
+        (["q1", "--socket", "plain"], 1, "plain is no socket; `ask_socket.path` in the agent's settings names it"),
+        (["q1", "--answers", "plain"], 1, "cascade: plain, line 1: no answer of an agent"),
         (["q1", "--config", "nowhere.toml"], 2, "nowhere.toml: 1 mistake"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_mend(words, code, said, cascade, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "plain").write_text("garbage\n")
     ended = cascade("why", *words)
     assert ended.code == code
     assert said in ended.err

@@ -70,6 +70,23 @@ async def test_an_agent_that_says_nothing_is_waited_for_no_longer_than_is_said(a
         await asked(shown(agent))
 
 
+async def test_a_cloud_that_never_answers_is_not_waited_for_without_end(agent: SimpleNamespace, monkeypatch):
+    monkeypatch.setattr(show, "ANSWERED_WITHIN_S", 0.0)
+    with pytest.raises(ProcessEnded, match="no answer by the cloud within 0 s"):
+        await shown(agent)._until_the_cloud_answers()
+
+
+async def test_a_release_of_other_samples_is_told_at_once(agent: SimpleNamespace):
+    agent.says = ANSWER.replace(b'"answered"', b'"refused", "reason": "bad_input"')
+    made = shown(agent)
+    for application in made._applications:
+        await application.open()
+    with pytest.raises(ProcessEnded, match="take other samples than images of 8 by 8"):
+        await made._until_the_cloud_answers()
+    for application in made._applications:
+        await application.close()
+
+
 async def test_questions_that_stay_open_are_counted(agent: SimpleNamespace, monkeypatch):
     monkeypatch.setattr(show, "CORRECTED_WITHIN_S", 0.0)
     made = shown(agent)
