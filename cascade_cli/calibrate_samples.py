@@ -19,7 +19,7 @@ from cascade.adapters.recording import LabelledSample, record
 from cascade.adapters.recording_file import write_recordings
 from cascade.adapters.settings_tables import EngineTable
 from cascade.errors import SettingsError
-from cascade.inference.recordings import BadRecording, Recordings, StageRecord, readable_scores, words_of
+from cascade.inference.recordings import BadRecording, Recordings, readable_samples, words_of
 from edge_agent.sensors.recordings import open_recording
 from edge_agent.sensors.sensor_settings import ReplayTable
 
@@ -79,7 +79,7 @@ def useless(recordings: Recordings) -> list[str]:
     mute = [
         f"{stage.tier}/{stage.name} could read none of the {recordings.samples} samples"
         for stage in recordings.stages
-        if not readable(stage).any()
+        if not readable_samples(stage).any()
     ]
     sayable = {word for stage in recordings.stages for word in words_of(stage)}
     there = [recordings.label_names[index] for index in np.unique(recordings.label[recordings.label >= 0])]
@@ -90,17 +90,11 @@ def useless(recordings: Recordings) -> list[str]:
     return [*mute, f"labelled {shown}, which no stage can say: they say {', '.join(sorted(sayable)[:20])}"]
 
 
-def readable(stage: StageRecord) -> Any:
-    """Per sample: whether what the stage said can be weighed at all."""
-    if stage.kind == "classes":
-        return readable_scores(stage.columns["scores"])
-    return np.array([stage.prediction(index).readable() for index in range(stage.samples)], bool)
-
-
 def counted(recordings: Recordings) -> dict[str, Any]:
     """What is in a recording, for programs."""
     unreadable = {
-        f"{stage.tier}/{stage.name}": recordings.samples - int(readable(stage).sum()) for stage in recordings.stages
+        f"{stage.tier}/{stage.name}": recordings.samples - int(readable_samples(stage).sum())
+        for stage in recordings.stages
     }
     return {
         "samples": recordings.samples,

@@ -160,6 +160,13 @@ def readable_scores(scores: Array) -> Array:
     return np.asarray(((scores >= 0.0) & (scores <= 1.0)).all(axis=1))
 
 
+def readable_samples(stage: StageRecord) -> Array:
+    """Per sample: whether what the stage said can be weighed at all."""
+    if stage.kind == "classes":
+        return readable_scores(stage.columns["scores"])
+    return np.array([stage.prediction(index).readable() for index in range(stage.samples)], bool)
+
+
 def words_of(stage: StageRecord) -> tuple[str, ...]:
     """What the stage can say; empty where it doesn't speak in words: estimates, detections, classes by number."""
     if stage.kind == "anomaly":

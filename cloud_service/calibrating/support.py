@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cascade.inference.recordings import Recordings, best_of, readable_scores, words_of
+from cascade.inference.recordings import Recordings, best_of, readable_samples, words_of
 from cloud_service.calibrating.targets import Counted, Target, p_of_counts
 
 MOST_MUTE = 0.05
@@ -59,10 +59,7 @@ def not_without(recordings: Recordings, without: Sequence[str]) -> list[str]:
 
 def _readable_share(recordings: Recordings) -> float:
     top = recordings.stages[-1]
-    if top.kind == "classes":
-        return float((readable_scores(top.columns["scores"]) & top.ran).mean())
-    readable = [bool(top.ran[index]) and top.prediction(index).readable() for index in range(top.samples)]
-    return float(np.mean(readable))
+    return float((readable_samples(top) & top.ran).mean())
 
 
 def _unseen(recordings: Recordings, without: Sequence[str]) -> list[str]:
