@@ -78,11 +78,28 @@ def test_a_sample_alone_gets_the_same_scores(folder):
     assert [each.scores for each in alone] == [pytest.approx(each.scores, rel=1e-9) for each in together]
 
 
-def test_cues_of_the_input_reach_the_learned_gate_and_are_recorded(folder):
+def with_cues(folder, *names):
     bundle = open_bundle(folder / "edge")
-    stage = msgspec.structs.replace(bundle.manifest.stages[0], cues=("mean", "largest"))
+    stage = msgspec.structs.replace(bundle.manifest.stages[0], cues=names)
     script = (folder / "edge/model.json").read_bytes()
     write_bundle(folder / "edge", msgspec.structs.replace(bundle.manifest, stages=(stage,)), {"model.json": script})
+
+
+@pytest.mark.parametrize("number", [1e20, 3.4e38])
+def test_an_input_whose_cues_overflow_is_not_easy(folder, number):
+    """The model may well be sure of it: it does not read that number."""
+    with_cues(folder, "mean", "deviation")
+    weights = (*(0.0,) * 9, -1.0, -1.0)
+    gate = GateSpec("deferral", 0.1, (), Deferral(gain=weights, loss=weights, cues=2))
+    release = released(folder, {"edge": gate})
+    absurd = SAMPLES[2].copy()
+    absurd[-1] = number
+    usual, strange = map(Gate(release.ladder.stages[0]).decide, said(release, [SAMPLES[2], absurd]))
+    assert (usual.verdict, strange.verdict) == (Verdict.ANSWER, Verdict.CLIMB)
+
+
+def test_cues_of_the_input_reach_the_learned_gate_and_are_recorded(folder):
+    with_cues(folder, "mean", "largest")
     numbers = 5 + 2 * 2 + 2
     gain = (*(0.0,) * (numbers - 1), 20.0)  # by the largest number of the input alone
     gate = GateSpec("deferral", 0.499999, (), Deferral(gain=gain, loss=(0.0,) * numbers, cues=2))
