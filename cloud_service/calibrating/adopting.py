@@ -130,7 +130,7 @@ def _promise(
         targets=tuple(target.text or target.kind for target in plan.targets),
         confidence=plan.confidence,
         method=METHOD,
-        assumes=ASSUMES,
+        assumes=assumed(plan),
         samples=found.samples,
         ladder=ladder,
         models=models,
@@ -139,6 +139,16 @@ def _promise(
         seen=found.seen,
         answered=found.scored.tier_shares(),  # type: ignore[arg-type]  # the tiers are those of the release
     )
+
+
+def assumed(plan: Plan) -> str:
+    """With what was said of the field and nobody can check."""
+    said = [ASSUMES]
+    if plan.without:
+        said.append(f"no sample of the field is of {', '.join(plan.without)}")
+    if plan.repeats:
+        said.append("samples repeat in the field as often as they were recorded")
+    return "; ".join(said)
 
 
 def _stages(parts: Sequence[LoadedRelease]) -> list[tuple[BundleManifest, StageSpec]]:

@@ -141,6 +141,16 @@ def test_a_promise_assumes_that_what_climbs_is_answered(recorded, folder):
     assert "what climbs is answered from above" in open_release(folder / "release", "edge").manifest.promise.assumes
 
 
+def test_copies_support_a_promise_only_with_the_word_of_somebody_which_it_tells(calibrate, folder):
+    with np.load(folder / "samples.npz") as file:
+        twice = samples(folder, x=np.repeat(file["x"][:700], 2, 0), labels=np.repeat(file["labels"][:700], 2))
+    refused = calibrate("--record", twice, *TARGET)
+    assert (refused.code, "50% of the samples are copies" in refused.err) == (exit_codes.FAILED, True), refused.err
+    assert open_release(folder / "release", "edge").manifest.promise is None
+    assert calibrate(*TARGET, "--repeats").code == 0
+    assert "samples repeat in the field" in open_release(folder / "release", "edge").manifest.promise.assumes
+
+
 @pytest.mark.parametrize("tested", [99, 100])
 def test_too_few_samples_for_a_reference_are_said_to_be(calibrate, folder, tested):
     with np.load(folder / "samples.npz") as file:

@@ -7,8 +7,10 @@ import pytest
 
 from cascade.inference.recordings import Recordings, StageRecord
 from cascade.release.ladder import GateSpec
-from cloud_service.calibrating.guarantee import CannotPromise, guarantee
+from cloud_service.calibrating.adopting import assumed
+from cloud_service.calibrating.guarantee import ASSUMES, CannotPromise, guarantee
 from cloud_service.calibrating.targets import Circumstances, read_target
+from cloud_service.calibrating.working_out import Plan
 
 SAMPLES = 1000
 WORSE, WRONG, DISAGREEMENT = (
@@ -130,3 +132,9 @@ def test_a_top_that_says_one_word_of_all_samples_is_nobody_to_agree_with(labels,
     if labels:
         with pytest.raises(CannotPromise, match="says b of all samples"):
             promised(taken, WORSE)
+
+
+def test_a_promise_tells_what_was_said_of_the_field_and_nobody_can_check():
+    assert assumed(Plan()) == ASSUMES
+    said = assumed(Plan(without=("8", "9"), repeats=True)).removeprefix(ASSUMES)
+    assert said == "; no sample of the field is of 8, 9; samples repeat in the field as often as they were recorded"
