@@ -9,7 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PACKAGES = ("cascade", "cascade_cli", "cloud_service", "edge_agent", "fog_gateway")
-PAGES = ("README.md", "docs/run.md", "docs/calibration.md", "docs/commands.md", "examples/bring_your_own/README.md")
+PAGES = (
+    "README.md",
+    "docs/run.md",
+    "docs/calibration.md",
+    "docs/commands.md",
+    "docs/early_exit.md",
+    "examples/bring_your_own/README.md",
+)
 PLACES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")] + [ROOT / page for page in PAGES]
 
 

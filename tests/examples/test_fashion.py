@@ -86,7 +86,7 @@ def test_without_data_it_says_that_nothing_was_measured(run, monkeypatch):
 
 @pytest.mark.timeout(600)
 def test_it_can_be_trained_on_drawn_garments(run, tmp_path):
-    pytest.importorskip("torch", reason="torch is not installed: pip install 'cascade-runtime[compress]'")
+    pytest.importorskip("torch", reason="torch is not installed: pip install '.[compress]'")
     target = "at most 20 points worse than the cloud, with 80 % confidence"
     folders = ["--out", tmp_path / "release", "--work", tmp_path / "work", "--singles", tmp_path / "single"]
     run("fashion/train.py", "--drawn", "--epochs", 6, "--target", target, *folders, timeout_s=500.0)

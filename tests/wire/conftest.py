@@ -111,7 +111,8 @@ def an_answer() -> Callable[..., Answer]:
     def make(**different: object) -> Answer:
         step = Step(
             node="barn.gw1", tier="fog", stage="cnn", model="ab12", verdict=Verdict.ANSWER, reason="sure",
-            confidence=0.9, threshold=0.75, ms=1.5, joules=0.25, energy=Energy.ESTIMATED, bytes_up=300, sent="hidden", guess="one",
+            confidence=0.9, threshold=0.75, ms=1.5, joules=0.25, energy=Energy.ESTIMATED, bytes_up=300,
+            sent="hidden", guess="one",
         )  # fmt: skip
         plain: dict[str, object] = {
             "id": "q1", "device": "barn.cam1", "digest": b"d" * 16, "stream": "kitchen", "sequence": 7,
