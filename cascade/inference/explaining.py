@@ -93,7 +93,7 @@ def in_a_line(given: Sequence[Answer]) -> str:
     last = given[-1]
     state = "provisional" if last.provisional else "correction" if last.correction else last.outcome.value
     who = f"{said(last)} by {last.tier}" if last.prediction is not None else "no answer"
-    path = " → ".join(f"{step.tier} {_measured_in_short(step)}" for step in last.trail) or "no stage saw it"
+    path = " → ".join(_in_short(step) for step in last.trail) or "no stage saw it"
     reason = "the last word" if _whatever_it_was(last) else last.reason
     return f"{last.id}  {last.stream} {last.sequence}  {state}: {who}, {reason}  ({path})"
 
@@ -113,7 +113,8 @@ def said(answer: Answer) -> str:
 
 
 def _hop(step: Step) -> str:
-    return f"{_place(step)} {_seen(step)} {_cost_of(step)}".rstrip()
+    guess = f'its guess was "{step.guess}"; ' if step.guess else ""
+    return f"{_place(step)} {guess}{_seen(step)} {_cost_of(step)}".rstrip()
 
 
 def _place(step: Step) -> str:
@@ -157,6 +158,10 @@ def _so(step: Step) -> str:
     if step.verdict is Verdict.CLIMB:
         return ", so the question went on to the next who may know"
     return ", so it was dropped" if step.verdict is Verdict.DROP else ", so it answered"
+
+
+def _in_short(step: Step) -> str:
+    return " ".join([step.tier, *([f'"{step.guess}"'] if step.guess else []), _measured_in_short(step)])
 
 
 def _measured_in_short(step: Step) -> str:

@@ -236,6 +236,12 @@ def test_a_line_of_a_list_has_the_whole_way(answered: Callable[..., Answer]) -> 
     )
 
 
+def test_what_a_hop_would_have_said_is_told(answered: Callable[..., Answer]) -> None:
+    given = [answered(step(guess="no"), SURE)]
+    assert ': its guess was "no"; its gate measured 0.55' in explain(given).hops[0]
+    assert '(edge "no" 0.55/0.90 unsure → fog 0.98/0.90 sure)' in in_a_line(given)
+
+
 def test_numbers_that_differ_are_shown_apart() -> None:
     assert apart(0.9, 0.9) == ("0.90", "0.90")
     assert apart(0.90000001, 0.9) == ("0.90000001", "0.9")
