@@ -135,7 +135,7 @@ async def test_drift_makes_an_agent_careful_and_it_says_so_once(cascade, caplog)
         answers = await asked(agent, np.full(5, 0.95))
         assert {answer.tier for answer in answers} == {"cloud"}
         assert {answer.trail[0].reason for answer in answers} == {"careful"}
-        assert "the guarantee of its threshold is in doubt" in str(agent.explain(answers[0].id))
+        assert "the guarantee of its threshold is in doubt" in " ".join(str(agent.explain(answers[0].id)).split())
         shown = {(r.row.name, r.labels[1:]): r.value for r in agent.tally.snapshot()}
     assert shown["cascade_guarantee_standing", ("task", "careful")] == 1.0
     assert shown["cascade_guarantee_standing", ("task", "steady")] == 0.0
