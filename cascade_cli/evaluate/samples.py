@@ -171,6 +171,9 @@ def _idx(table: IdxTable) -> tuple[Sequence[str], Read, str]:
     if len(images) != len(labels) or labels.ndim != 1:
         found = f"{len(images)} samples and labels of shape {labels.shape}"
         raise SettingsError(str(table.images), [f"found {found}, expected a label for each sample"])
+    if table.shuffled:
+        order = np.random.default_rng(0).permutation(len(labels))
+        images, labels = images[order], labels[order]
     words = [str(label) for label in labels.tolist()]
     if table.names:
         beyond = sorted({word for word in words if int(word) >= len(table.names)})

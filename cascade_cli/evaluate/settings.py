@@ -37,6 +37,9 @@ class IdxTable(Table, frozen=True, kw_only=True, tag_field="kind", tag="idx"):
     """How the tensor is called."""
     names: tuple[str, ...] = ()
     """What the labels 0, 1, 2 … are called. Absent: "0", "1", "2" …"""
+    shuffled: bool = False
+    """In another order than the file's, always the same. Thresholds promise something of samples drawn by chance; in a
+    file that is sorted by who wrote them, a device sees drift, and is careful."""
     limit: Limit = 0
     """Only the first so many samples. 0: all."""
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from cascade_cli import exit_codes
+from cascade_cli.evaluate.samples import open_data
+from cascade_cli.evaluate.settings import IdxTable
 
 
 def refused(evaluate):
@@ -115,6 +117,17 @@ def test_idx_files_are_read(cascade, folder, suffix, samples):
     said = cascade("evaluate", folder / "evaluate.toml", "--json")
     assert said.code == 0, said.err
     assert '"samples":50' in said.out
+
+
+def test_a_sorted_file_can_be_asked_in_another_order_that_is_always_the_same(tmp_path):
+    for name, array in (("x", np.arange(100, dtype=np.uint8)[:, None]), ("y", np.repeat([0, 1], 50).astype(np.uint8))):
+        axes = b"".join(size.to_bytes(4) for size in array.shape)
+        (tmp_path / name).write_bytes(b"\0\0\x08" + bytes([array.ndim]) + axes + array.tobytes())
+    files = {"images": tmp_path / "x", "labels": tmp_path / "y"}
+    first, again = (open_data(IdxTable(**files, shuffled=True)) for _ in range(2))
+    images = [int(first.read(index)["image"][0]) for index in range(100)]
+    assert sorted(images) == list(range(100)) != images
+    assert first.labels == tuple("01"[image >= 50] for image in images) == again.labels
 
 
 @pytest.mark.parametrize(
