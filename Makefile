@@ -36,6 +36,7 @@ bench-peers: $(READY)
 
 # The tables in the READMEs of examples, on the data that CASCADE_DATA names. One line each.
 bench-examples: $(READY)
+	$(BIN)/python examples/fashion/measure.py
 	$(BIN)/python examples/keywords/measure.py
 	$(BIN)/python examples/indoor_location/measure.py
 	$(BIN)/python examples/pump_anomaly/measure.py

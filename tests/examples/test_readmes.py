@@ -12,7 +12,7 @@ import pytest
 from cascade_cli.command_line import new_parser
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-EXAMPLE_NAMES = ("bring_your_own", "indoor_location", "keywords", "pump_anomaly", "spoken_digits")
+EXAMPLE_NAMES = ("bring_your_own", "fashion", "indoor_location", "keywords", "pump_anomaly", "spoken_digits")
 PROGRAMS = ("cascade", "python", "edge-agent", "fog-gateway", "cloud-service")
 
 
