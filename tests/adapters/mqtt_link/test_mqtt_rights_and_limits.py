@@ -286,15 +286,20 @@ async def test_a_gateway_that_does_not_answer_gets_no_more_than_it_takes(
     above = place.above(DEVICE)
     await above.open(ear)
     await ear.wait_for(LinkUp)
-    for question in words.questions(6):
+    first, *questions = words.questions(7)
+    above.ask([first])
+    (event,) = await heard.wait_for(Asked)
+    slow.reply(event.back, [words.answer(first)])
+    await ear.wait_for(Answered)  # mosquitto 2.0.11 counts one too few while it waits for the probe to be acknowledged
+    for question in questions:
         above.ask([question])
-    await heard.wait_for(Asked, 2)
+    await heard.wait_for(Asked, 3)
     await asyncio.sleep(0.2)  # only time shows that nothing more comes
-    assert len(heard.all(Asked)) == 2
-    for number in range(6):
+    assert len(heard.all(Asked)) == 3
+    for number in range(1, 7):
         event = (await heard.wait_for(Asked, number + 1))[number]
         slow.reply(event.back, [words.answer(event.question)])
-    await ear.wait_for(Answered, 6)
+    await ear.wait_for(Answered, 7)
 
 
 async def test_presence_is_read_from_the_will_of_a_device_that_died(mosquitto: Any, new_place: Any, ear: Any) -> None:
