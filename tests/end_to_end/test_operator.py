@@ -105,9 +105,8 @@ def test_the_three_things_to_try_after_the_demo_work(tmp_path):
     assert ended.returncode == 0, ended.stderr
     tried = re.findall(r"^  (\S.*)$", ended.stdout.split("Three things to try next:")[1], re.MULTILINE)
     assert len(tried) == 3
-    said = [
-        subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, cwd=tmp_path) for line in tried
-    ]
+    usual: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 60, "env": environment, "cwd": tmp_path}
+    said = [subprocess.run(shlex.split(line), **usual) for line in tried]
     assert [one.returncode for one in said] == [0, 0, 0], [one.stderr for one in said]
     assert len(said[0].stdout.splitlines()) == 20
     assert "The answer is" in said[1].stdout
