@@ -239,7 +239,9 @@ class Connection:
         try:
             self._sock.flush()
         except OSError:
-            self.drop(Loss(self._sock.fault))
+            fault = self._sock.fault
+            self._readable()  # what it acknowledged last tells on which message a broker hung up
+            self.drop(Loss(fault))
         else:
             self._watch_writing(self._sock.unsent or self._client.want_write())
 

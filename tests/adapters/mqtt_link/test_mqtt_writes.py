@@ -26,8 +26,17 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def connection(sock: socket.socket, **settings: Any) -> Connection:
-    ears: Any = None  # nothing is heard here
+class Ears:
+    """Whom the broker's acknowledgements reach."""
+
+    def __init__(self) -> None:
+        self.acknowledgements: list[int] = []
+
+    def acknowledged(self, mid: int, code: int) -> None:
+        self.acknowledgements.append(mid)
+
+
+def connection(sock: socket.socket, ears: Any = None, **settings: Any) -> Connection:
     return Connection(MqttSettings(client_id="barn.cam1", **settings), ears, sock)
 
 
@@ -71,3 +80,14 @@ async def test_what_a_question_needs_is_sent_before_the_loop_has_its_turn(ends):
     link.publish("up", b"question", False, 0)
     link.flush()
     assert theirs.recv(4096).endswith(b"question")
+
+
+async def test_what_a_broker_acknowledged_before_it_hung_up_is_read_though_a_write_fails_first(ends):
+    ours, theirs = ends
+    ears = Ears()
+    link = connection(ours, ears)
+    theirs.send(puback(7))
+    theirs.close()
+    link.publish("up", b"question", False, 0)
+    link.flush()
+    assert (ears.acknowledgements, link.lost.done()) == ([7], True)
