@@ -1,6 +1,6 @@
 """Trains the models of this example, and writes them as a release: three exits for the device, a larger one above.
 
-    python examples/fashion/train.py                 Fashion-MNIST from CASCADE_DATA; an hour of one core
+    python examples/fashion/train.py                 Fashion-MNIST from CASCADE_DATA; over an hour of one core
     python examples/fashion/train.py --kind mnist    MNIST, into folders of its own
     python examples/fashion/train.py --drawn         garments that a generator draws; a minute
 
