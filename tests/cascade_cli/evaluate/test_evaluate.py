@@ -241,6 +241,7 @@ def test_the_table_has_the_figures_and_their_limits(cascade, folder):
 def test_over_processes_the_same_is_answered_as_in_memory(evaluate, folder, samples):
     samples(folder / "samples.npz", 60)
     memory, processes = evaluate(), evaluate("--processes")
+    assert isinstance(processes, dict), processes.err
     for name in SYSTEMS:
         ours, theirs = memory["systems"][name], processes["systems"][name]
         assert ours["right"] == theirs["right"]
