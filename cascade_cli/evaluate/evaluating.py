@@ -12,7 +12,7 @@ from cascade.adapters.bundle_folder import LoadedRelease
 from cascade.adapters.world.models import ReleaseModels
 from cascade.adapters.world.node import Engine
 from cascade.errors import SettingsError
-from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord
+from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord, readable_samples
 from cascade.release.bundle import TIERS, ReleaseManifest, StageSpec, Tier
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
@@ -26,7 +26,7 @@ from cascade_cli.evaluate.recorded import Place, Recorded, opened, record_releas
 from cascade_cli.evaluate.replayed import Replayed, Told, gathered, numbers_of, right_by
 from cascade_cli.evaluate.samples import DataSet, misfits, open_data, unsayable
 from cascade_cli.evaluate.settings import Evaluation, JournalOf
-from cascade_cli.evaluate.sweeps import Sweep, readable, rights, sweeps
+from cascade_cli.evaluate.sweeps import Sweep, rights, sweeps
 from cascade_cli.evaluate.systems import CASCADE, System, rival, systems_of
 
 Ask = Callable[[Sequence[System], DataSet, Progress], Mapping[str, list[Told]]]
@@ -296,7 +296,7 @@ def _notes(settings: Evaluation, recorded: Recorded, replays: Mapping[str, Repla
     if not settings.above.budget.joules_per_byte:
         notes.append("no joules are known of the radio (above.budget.joules_per_byte): what goes up costs none here")
     for stage in recorded.stages.values():
-        unreadable = stage.samples - int(readable(stage).sum())
+        unreadable = stage.samples - int(readable_samples(stage).sum())
         if unreadable:
             notes.append(f"{stage.tier}/{stage.name} gave nothing that can be read of {unreadable} samples: they climb")
     late = {name: each.provisional.mean() for name, each in replays.items() if each.provisional.any()}

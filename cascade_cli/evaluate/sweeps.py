@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord, readable_scores
+from cascade.inference.recordings import NO_LABEL, Recordings, StageRecord
 from cascade.inference.scoring import NOBODY, Weighed, climb, weighed
 from cascade.release.ladder import GateSpec
 from cascade_cli.evaluate.intervals import Array
@@ -52,13 +52,6 @@ def _right(recordings: Recordings, stage: StageRecord, labels: Sequence[str], wi
         for index, label in enumerate(labels)
     ]
     return np.where(stage.ran, found, np.nan)
-
-
-def readable(stage: StageRecord) -> Array:
-    """Where what it gave can be weighed at all."""
-    if stage.kind == "classes":
-        return readable_scores(stage.columns["scores"])
-    return np.array([stage.prediction(index).readable() for index in range(stage.samples)], bool)
 
 
 def sweeps(
