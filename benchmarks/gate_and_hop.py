@@ -26,9 +26,10 @@ from benchmarks.rounds import Effort, Tell
 from cascade.adapters.backends import engine
 from cascade.adapters.backends.backend import EngineSettings, Model
 from cascade.inference.effects import Reply
-from cascade.inference.events import Asked, LadderInstalled, Predicted
+from cascade.inference.events import Asked, LadderInstalled, LinkUp, Predicted
 from cascade.inference.hop import Hop
 from cascade.inference.replying import HopSettings
+from cascade.inference.uplink import UplinkSettings
 from cascade.messages import ClassScores, Question, Tensor
 from cascade.release.ladder import GateSpec, Ladder, LadderStage
 
@@ -71,7 +72,8 @@ def _models(folder: Path) -> dict[str, Model]:
 def _round(model: Model, calls: int) -> tuple[float, float]:
     """Medians, in microseconds: of the model's call, and of both turns of the hop."""
     inputs = {each.name: np.zeros([1, *[size or 1 for size in each.shape[1:]]], each.dtype) for each in model.inputs}
-    hop = Hop(HopSettings(node="bench.device", tier="edge"))
+    hop = Hop(HopSettings(node="bench.device", tier="edge"), UplinkSettings())
+    hop.handle(LinkUp(), 0.0)
     stage = LadderStage(
         name="small",
         kind="classes",

@@ -130,7 +130,10 @@ class ClassScores(Word, frozen=True, gc=False, tag="classes"):
 
     def readable(self) -> bool:
         scores = self.scores
-        return bool(scores) and min(scores) >= 0.0 and max(scores) <= 1.0 and not math.isnan(sum(scores))
+        if not scores or min(scores) < 0.0 or max(scores) > 1.0:
+            return False
+        total = sum(scores)
+        return total == total  # least and greatest may miss a NaN
 
     def agrees(self, other: Prediction) -> bool:
         return isinstance(other, ClassScores) and len(self.scores) == len(other.scores) and self.best == other.best

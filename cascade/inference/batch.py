@@ -39,6 +39,11 @@ class StageQueue:
         self._alone.append(key)
 
     @property
+    def idle(self) -> bool:
+        """Nobody waits here, and nothing is under way."""
+        return self.size == 0 and self.running is None
+
+    @property
     def ready(self) -> bool:
         return self.size > 0 and self.running is None
 

@@ -33,6 +33,7 @@ class Measure(Protocol):
 
 
 UNREADABLE = Decision(Verdict.CLIMB, "unreadable")
+ANSWER = Verdict.ANSWER
 
 
 class Gate:
@@ -61,17 +62,27 @@ class Gate:
         self.threshold = spec.threshold if measure.needs_threshold else None
         self.usual_threshold = self.threshold
         self.drop = frozenset(spec.drop)
+        self._classes = len(stage.labels)
+        """How many scores there have to be; 0: any number."""
 
     def decide(self, prediction: Prediction) -> Decision:
-        if not self._fits(prediction):
+        if type(prediction) is not self.reads or not prediction.readable():
             return UNREADABLE
-        value = self.measure.of(prediction)
+        if self._classes and isinstance(prediction, ClassScores) and len(prediction.scores) != self._classes:
+            return UNREADABLE
+        measure, threshold = self.measure, self.threshold
+        value = measure.of(prediction)
         known = value if value == value else None  # NaN is no number to tell
-        if not self._sure(value):
-            return Decision(Verdict.CLIMB, self._why_not(value), known, self.threshold)
+        # Asked so that NaN is never sure: every comparison with it is false.
+        if threshold is None:
+            sure = measure.sure_of_all
+        else:
+            sure = value <= threshold if measure.sure_below else value >= threshold
+        if not sure:
+            return Decision(Verdict.CLIMB, self._why_not(value), known, threshold)
         if self.drop and label_of(self.stage, prediction) in self.drop:
-            return Decision(Verdict.DROP, "nothing_here", known, self.threshold)
-        return Decision(Verdict.ANSWER, "sure", known, self.threshold)
+            return Decision(Verdict.DROP, "nothing_here", known, threshold)
+        return Decision(ANSWER, "sure", known, threshold)
 
     def be_careful(self, less_doubt: float) -> None:
         """Allow so many times less doubt than the release's threshold does; 1: as the release says."""
@@ -96,18 +107,6 @@ class Gate:
         below, usual = self.measure.sure_below, self.usual_threshold
         return "careful" if (value <= usual if below else value >= usual) else "unsure"
 
-    def _fits(self, prediction: Prediction) -> bool:
-        if type(prediction) is not self.reads or not prediction.readable():
-            return False
-        labels = self.stage.labels
-        return not (labels and isinstance(prediction, ClassScores) and len(prediction.scores) != len(labels))
-
-    def _sure(self, value: float) -> bool:
-        """Asked so that NaN is never sure: every comparison with it is false."""
-        if self.threshold is None:
-            return self.measure.sure_of_all
-        return value <= self.threshold if self.measure.sure_below else value >= self.threshold
-
 
 def possible_labels(stage: LadderStage) -> tuple[str, ...]:
     return ANOMALY_LABELS if stage.kind == "anomaly" else stage.labels
@@ -115,8 +114,9 @@ def possible_labels(stage: LadderStage) -> tuple[str, ...]:
 
 def label_of(stage: LadderStage, prediction: Prediction) -> str:
     """The word for what was predicted; empty where there is none."""
-    if isinstance(prediction, ClassScores) and stage.labels and len(prediction.scores) == len(stage.labels):
-        return stage.labels[prediction.best]
+    if isinstance(prediction, ClassScores):
+        labels, scores = stage.labels, prediction.scores
+        return labels[scores.index(max(scores))] if labels and len(labels) == len(scores) else ""
     if isinstance(prediction, AnomalyScore):
         return ANOMALY_LABELS[prediction.anomalous]
     return ""

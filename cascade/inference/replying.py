@@ -21,6 +21,8 @@ from cascade.messages import (
     answer_to,
 )
 
+DROP, ANSWERED, DROPPED, SYNCED = Verdict.DROP, Outcome.ANSWERED, Outcome.DROPPED, Durability.SYNCED
+
 
 class HopSettings(Word, frozen=True, gc=False, kw_only=True):
     """How a hop treats what it is asked."""
@@ -52,29 +54,23 @@ class Replying:
         self.uplink = uplink
         self.audits = audits
         self.out = out
-        self._recording: dict[Key, tuple[list[str], Answer]] = {}
+        self.recording: dict[Key, tuple[list[str], Answer]] = {}
+        """Final answers that are given once they are recorded, and to whom."""
 
-    def repeats(self, asked: Asked) -> bool:
+    def repeat(self, asked: Asked, key: Key) -> None:
         """A question that is known already gets what it got, or waits with the one before it."""
         if asked.earlier is not None:
             self.out.append(Reply(asked.back, asked.earlier))
-            return True
-        key = asked.question.key
-        recording = self._recording.get(key)
+            return
         waiting = self.room.get(key)
-        backs = recording[0] if recording is not None else waiting.backs if waiting is not None else None
-        if backs is None:
-            return False
+        backs = waiting.backs if waiting is not None else self.recording[key][0]
         if asked.back not in backs:
             backs.append(asked.back)
         if waiting is not None and waiting.given is not None:
             self.out.append(Reply(asked.back, waiting.given))
-        return True
 
-    def make_room(self, asked: Asked, now: float) -> bool:
-        """True where there is room for one more: somebody who is safe elsewhere, or worth less, may have to go."""
-        if not self.room.full:
-            return True
+    def make_room(self, asked: Asked) -> bool:
+        """Where all is full, somebody who is safe elsewhere, or worth less, has to go. False: nobody is."""
         parked = self.room.to_park()
         if parked is not None:
             self._leave(parked)
@@ -105,12 +101,11 @@ class Replying:
 
     def settle(self, waiting: Waiting, decision: Decision, now: float) -> None:
         """This hop's own gate said answer, or drop. By chance the hop above is asked as well, to compare."""
-        outcome = Outcome.DROPPED if decision.verdict is Verdict.DROP else Outcome.ANSWERED
-        prediction = waiting.guess.prediction if waiting.guess else None
-        question = waiting.question
-        self.end(waiting, waiting.answer(outcome, decision.reason))
+        question, guess = waiting.question, waiting.guess
+        self.end(waiting, waiting.answer(DROPPED if decision.verdict is DROP else ANSWERED, decision.reason))
         if self.uplink is None or question.audit or not self.audits.chosen(question.id):
             return
+        prediction = guess.prediction if guess is not None else None
         audit = Audit(question, decision.verdict, prediction, now + self.settings.audit_within_s)
         if self.uplink.blocked(now) or not self.audits.begin(audit):
             self.out.append(self.audits.record(audit, None))
@@ -146,7 +141,7 @@ class Replying:
             waiting.kept = False
             self.room.settled(waiting)
             return
-        if event.question.key not in self._recording:
+        if event.question.key not in self.recording:
             self.turn_away(event.question, event.back, event.reason)
 
     def give(self, waiting: Waiting, answer: Answer) -> None:
@@ -157,23 +152,18 @@ class Replying:
 
     def end(self, waiting: Waiting, answer: Answer) -> None:
         """Give a final answer: recorded first where that is promised."""
-        if not self._records(waiting, answer):
-            self.give(waiting, answer)
-            self._leave(waiting)
-            return
         given = waiting.give(answer)
+        if waiting.durability is SYNCED or (self.settings.remembers and answer.settles):
+            self.recording[waiting.key] = (waiting.backs, given)
+            self.out.append(Remember(waiting.key, given))
+        else:
+            for back in waiting.backs:
+                self.out.append(Reply(back, given))
         self._leave(waiting)
-        self._recording[waiting.key] = (waiting.backs, given)
-        self.out.append(Remember(waiting.key, given))
 
     def remembered(self, key: Key) -> None:
-        backs, answer = self._recording.pop(key)
+        backs, answer = self.recording.pop(key)
         self.out.extend(Reply(back, answer) for back in backs)
-
-    def _records(self, waiting: Waiting, answer: Answer) -> bool:
-        if waiting.durability is Durability.SYNCED:
-            return True
-        return self.settings.remembers and answer.settles
 
     def _leave(self, waiting: Waiting) -> None:
         self.room.leave(waiting)

@@ -78,6 +78,7 @@ class Uplink:
         """Why nothing would be asked now, as a reason; empty where it would."""
         if not self.up:
             return "link_down"
+        self.breaker.cool(now)
         circuit = self.breaker.circuit
         if circuit is Circuit.OPEN or (circuit is Circuit.PROBING and self._in_flight):
             return "breaker_open"
@@ -92,14 +93,13 @@ class Uplink:
     @property
     def has_asks(self) -> bool:
         """Whether there is anything to look at, for who looks after each event."""
-        return bool(self._queue or self._pauses)
+        return bool(self._asks and (self._queue or self._pauses))
 
     def next_asks(self, now: float) -> list[Key]:
         """Who may be asked now. What comes of each is told by `sent`, then `succeeded` or a timeout."""
         for key in self._pauses.due(now):
             if key in self._asks:
                 self._enqueue(key, self._asks[key])
-        self.breaker.cool(now)
         chosen: list[Key] = []
         while self._queue and len(self._in_flight) < self.settings.in_flight and not self.blocked(now):
             _, _, key = heappop(self._queue)
@@ -143,8 +143,9 @@ class Uplink:
 
     def done(self, key: Key) -> None:
         """Nothing more is wanted for this question."""
-        self._land(key)
-        if self._asks.pop(key, None) is not None:
+        if key in self._asks:
+            self._land(key)
+            del self._asks[key]
             self._pauses.cancel(key)
 
     def promised(self, key: Key, now: float) -> None:
@@ -214,7 +215,7 @@ class Uplink:
 
     def wakes_at(self, now: float) -> float | None:
         times = [self._timeouts.next_at, self._pauses.next_at]
-        if self._queue and self.up:
+        if self._asks and self._queue and self.up:
             if self.breaker.circuit is Circuit.OPEN:
                 times.append(self.breaker.cools_at)
             else:

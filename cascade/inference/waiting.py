@@ -61,6 +61,8 @@ _GIVEN = {
     Outcome.REFUSED: Given.REFUSAL,
 }
 
+OPEN, PROVISIONAL = Life.OPEN, Life.PROVISIONAL
+
 
 class Guess(Word, frozen=True, gc=False):
     """The best prediction so far, and whose it is."""
@@ -96,14 +98,15 @@ class Waiting:
         "uplink_bytes",
     )
 
-    def __init__(self, asked: Asked, now: float, max_keep_ms: float) -> None:
-        self.question: Question = asked.question
-        self.key: Key = asked.question.key
+    def __init__(self, asked: Asked, key: Key, now: float, max_keep_ms: float) -> None:
+        question = asked.question
+        self.question: Question = question
+        self.key = key
         self.backs: list[str] = [asked.back]
         self.arrived_at = now
-        self.deadline = now + asked.question.ms_left / 1000.0
-        self.keep_until = self.deadline + min(asked.question.keep_ms, max_keep_ms) / 1000.0
-        self.capped = asked.question.keep_ms > max_keep_ms
+        self.deadline = now + question.ms_left / 1000.0
+        self.capped = question.keep_ms > max_keep_ms
+        self.keep_until = self.deadline + (max_keep_ms if self.capped else question.keep_ms) / 1000.0
         """The question would wait longer than this hop does: it is sent back to be asked again."""
         self.timing = asked.timing
         self.durability: Durability = asked.durability
@@ -112,7 +115,7 @@ class Waiting:
         """Waits for its own record on disk before anything is done about it."""
         self.may_give_way = False
         """It has a place among those who would make room for others."""
-        self.life: Life = Life.PROVISIONAL if asked.restored and now >= self.deadline else Life.OPEN
+        self.life: Life = PROVISIONAL if asked.restored and now >= self.deadline else OPEN
         self.given: Answer | None = None
         self.guess: Guess | None = None
         self.steps: list[Step] = []
@@ -130,26 +133,21 @@ class Waiting:
 
     def give(self, answer: Answer) -> Answer:
         """Move on in life by this answer, which becomes a correction where a provisional one was given before."""
-        corrects = self.life is Life.PROVISIONAL and not answer.provisional
+        corrects = self.life is PROVISIONAL and not answer.provisional
         self.life = LIVES.after(self.life, Given.PROVISIONAL if answer.provisional else _GIVEN[answer.outcome])
         self.given = msgspec.structs.replace(answer, correction=True) if corrects else answer
         return self.given
 
     def answer(self, outcome: Outcome, reason: str, *, provisional: bool = False) -> Answer:
         """An answer of this hop, with its best guess: of a question that is dropped, expired or refused too."""
-        guess, trail = self.guess, self.trail()
+        guess = self.guess
+        trail = self.trail() if self.uplink_bytes else tuple(self.steps)
         if guess is None:
             return answer_to(self.question, outcome, reason, provisional=provisional, trail=trail)
         return answer_to(
-            self.question,
-            outcome,
-            reason,
-            guess=guess.prediction,
-            label=guess.label,
-            tier=guess.tier,
-            provisional=provisional,
-            trail=trail + guess.steps_above,
-        )
+            self.question, outcome, reason, guess=guess.prediction, label=guess.label, tier=guess.tier,
+            provisional=provisional, trail=trail + guess.steps_above,
+        )  # fmt: skip
 
     def trail(self) -> tuple[Step, ...]:
         if self.uplink_bytes and self.steps:
@@ -165,38 +163,38 @@ class WaitingRoom:
         self.max_open = max_open
         self.max_keep_ms = max_keep_ms
         self.alarms = Alarms()
-        self._open: dict[Key, Waiting] = {}
+        self.open: dict[Key, Waiting] = {}
+        """To be read. Who comes and goes is told by `enter` and `leave`."""
         self._by_priority = _by_priority()
         self._parkable: OrderedDict[Key, None] = OrderedDict()
         self._hoping = _by_priority()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.open)
 
     def get(self, key: Key) -> Waiting | None:
-        return self._open.get(key)
+        return self.open.get(key)
 
-    @property
-    def full(self) -> bool:
-        return len(self._open) >= self.max_open
-
-    def enter(self, asked: Asked, now: float) -> Waiting:
-        waiting = Waiting(asked, now, self.max_keep_ms)
-        self._open[waiting.key] = waiting
-        self._by_priority[waiting.question.priority][waiting.key] = None
-        self.alarms.set(waiting.key, waiting.deadline if waiting.life is Life.OPEN else waiting.keep_until)
+    def enter(self, asked: Asked, key: Key, now: float) -> Waiting:
+        waiting = Waiting(asked, key, now, self.max_keep_ms)
+        self.open[key] = waiting
+        self._by_priority[waiting.question.priority][key] = None
+        self.alarms.set(key, waiting.deadline if waiting.life is OPEN else waiting.keep_until)
         return waiting
 
     def leave(self, waiting: Waiting) -> None:
-        del self._open[waiting.key]
-        del self._by_priority[waiting.question.priority][waiting.key]
-        self._forget_place(waiting)
-        self.alarms.cancel(waiting.key)
+        key = waiting.key
+        del self.open[key]
+        del self._by_priority[waiting.question.priority][key]
+        if waiting.may_give_way:
+            self._forget_place(waiting)
+        self.alarms.cancel(key)
 
     def settled(self, waiting: Waiting) -> None:
         """It was given something, or its record on disk changed: whether it may give way is seen anew."""
-        self._forget_place(waiting)
-        if waiting.life is not Life.PROVISIONAL:
+        if waiting.may_give_way:
+            self._forget_place(waiting)
+        if waiting.life is not PROVISIONAL:
             return
         if waiting.kept:  # it has had an answer, and is safe on disk
             self._parkable[waiting.key] = None
@@ -206,34 +204,33 @@ class WaitingRoom:
             waiting.may_give_way = True
 
     def _forget_place(self, waiting: Waiting) -> None:
-        if waiting.may_give_way:
-            waiting.may_give_way = False
-            self._parkable.pop(waiting.key, None)
-            self._hoping[waiting.question.priority].pop(waiting.key, None)
+        waiting.may_give_way = False
+        self._parkable.pop(waiting.key, None)
+        self._hoping[waiting.question.priority].pop(waiting.key, None)
 
     def crowded(self, coming: int = 0) -> bool:
         """Half full of questions that have had no answer yet, with those that come: the others would give way."""
         giving_way = len(self._parkable) + sum(map(len, self._hoping))
-        return 2 * (len(self._open) - giving_way + coming) >= self.max_open
+        return 2 * (len(self.open) - giving_way + coming) >= self.max_open
 
     def to_park(self) -> Waiting | None:
         """It has had its provisional answer, and is safe on disk: memory need not hold it."""
         for key in self._parkable:
-            return self._open[key]
+            return self.open[key]
         return None
 
     def to_settle(self, priority: int) -> Waiting | None:
         """It has had an answer, and only hopes for a better one: a newcomer that has none is worth as much."""
         for lowest in range(priority + 1):
             for key in self._hoping[lowest]:
-                return self._open[key]
+                return self.open[key]
         return None
 
     def to_shed(self, priority: int) -> Waiting | None:
         """The least valuable, if it is worth less than a newcomer of this priority."""
         for lowest in range(priority):
             for key in self._by_priority[lowest]:
-                return self._open[key]
+                return self.open[key]
         return None
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -16,6 +15,8 @@ from cascade.inference.hidden import Hidden
 from cascade.inference.waiting import Guess, Waiting
 from cascade.messages import Decision, Energy, Key, Prediction, Question, Step, Verdict
 from cascade.release.ladder import Ladder, LadderStage
+
+CLIMB = Verdict.CLIMB
 
 
 class Rung:
@@ -48,22 +49,15 @@ class Weighing(msgspec.Struct, frozen=True, gc=False):
     decision: Decision | None
 
 
-class Run(NamedTuple):
-    """A batch under way."""
-
-    rung: Rung
-    keys: tuple[Key, ...]
-    began_at: float
-
-
 class Ladders:
     """Present ladder and the one before, per task. Batches are named by a number that the engine room gives back."""
 
-    def __init__(self, node: str, tier: str, topmost: bool, open_one: Callable[[Key], Waiting | None]) -> None:
-        self._node, self._tier, self._topmost, self._open_one = node, tier, topmost, open_one
+    def __init__(self, node: str, tier: str, topmost: bool, open_ones: Mapping[Key, Waiting]) -> None:
+        self._node, self._tier, self._topmost, self._open = node, tier, topmost, open_ones
         self._present: dict[str, str] = {}
         self._rungs: dict[tuple[str, str], list[Rung]] = {}
-        self._running: dict[int, Run] = {}
+        self._running: dict[int, tuple[Rung, tuple[Key, ...], float]] = {}
+        """Batches under way: whose they are, of whom, and since when."""
         self._busy: dict[Rung, None] = {}
         self._last_run = 0
         self.spares: Callable[[], bool] = lambda: False
@@ -119,7 +113,7 @@ class Ladders:
         else:
             rung.queue.add(waiting.key, waiting.question.priority)
         if rung.queue.crowded:
-            rung.queue.prune(lambda key: self._open_one(key) is not None or None)
+            rung.queue.prune(lambda key: key in self._open or None)
         self._busy[rung] = None
 
     @property
@@ -135,26 +129,26 @@ class Ladders:
             if rung.queue.ready:
                 batch = rung.queue.next_batch(lambda key, by=now + rung.takes_s: self._in_time(key, by))  # type: ignore[misc]
                 if batch:
-                    yield self._run(rung, batch, now)
+                    yield self.run(rung, batch, tuple(self._open[key].question for key in batch), now)
             if not rung.queue.size:
                 del self._busy[rung]
 
     def _in_time(self, key: Key, by: float) -> bool | None:
-        waiting = self._open_one(key)
+        waiting = self._open.get(key)
         return None if waiting is None else waiting.deadline >= by
 
-    def _run(self, rung: Rung, keys: tuple[Key, ...], now: float) -> RunStage:
-        self._last_run += 1
-        rung.queue.running = self._last_run
-        self._running[self._last_run] = Run(rung, keys, now)
-        questions = tuple(waiting.question for key in keys if (waiting := self._open_one(key)) is not None)
-        return RunStage(self._last_run, rung.task, rung.release, rung.stage.name, questions)
+    def run(self, rung: Rung, keys: tuple[Key, ...], questions: tuple[Question, ...], now: float) -> RunStage:
+        """A batch of a stage that has none under way."""
+        number = self._last_run = self._last_run + 1
+        rung.queue.running = number
+        self._running[number] = rung, keys, now
+        return RunStage(number, rung.task, rung.release, rung.stage.name, questions)
 
     def weigh(self, event: Predicted, now: float) -> Iterator[Weighing]:
         rung, keys = self._finished(event.run, now)
         joules = event.joules / len(keys)
         for key, result in zip(keys, event.results, strict=True):
-            waiting = self._open_one(key)
+            waiting = self._open.get(key)
             if waiting is None:
                 if rung.keeps:
                     self.left(key)
@@ -176,7 +170,7 @@ class Ladders:
         if decision.reason == "unreadable":
             return decision
         waiting.guess = Guess(prediction, label_of(rung.stage, prediction), self._tier)
-        if decision.verdict is Verdict.CLIMB and self._topmost and rung.above is None:
+        if decision.verdict is CLIMB and self._topmost and rung.above is None:
             return Decision(Verdict.ANSWER, "nobody_above", decision.confidence, decision.threshold)
         if decision.reason == "careful" and rung.above is None and self.spares():
             return msgspec.structs.replace(rung.gate.as_usual(prediction), reason="spared")
@@ -186,13 +180,13 @@ class Ladders:
         """A batch that failed is tried one by one; one that fails alone climbs."""
         rung, keys = self._finished(event.run, now)
         for key in keys:
-            waiting = self._open_one(key)
+            waiting = self._open.get(key)
             if waiting is None:
                 continue
             if len(keys) > 1:
                 self.enqueue(waiting, rung, alone=True)
                 continue
-            decision = Decision(Verdict.CLIMB, "stage_failed")
+            decision = Decision(CLIMB, "stage_failed")
             waiting.steps.append(self.step(rung.stage, decision))
             yield Weighing(waiting, rung, decision)
 

@@ -156,6 +156,17 @@ def test_after_failures_in_a_row_nobody_is_asked_for_a_while(bench, make_stage, 
     assert the_only(hop.predict(class_scores(2, 0.5)), AskAbove)
 
 
+def test_the_first_question_after_a_pause_is_the_probe(bench, make_stage, class_scores, the_only):
+    hop = bench(make_stage(), uplink=UplinkSettings(failures_to_open=2, cool_s=3.0))
+    for number in range(2):
+        hop.ask(f"q{number}")
+        hop.predict(class_scores(2, 0.5))
+        hop.tick(1.0)
+    hop.tick(3.0)
+    hop.ask("probe")
+    assert the_only(hop.predict(class_scores(2, 0.5)), AskAbove)
+
+
 def test_an_overloaded_hop_above_is_left_alone(climbing, the_only):
     hop = climbing(ask={"keep_ms": 60_000.0})
     refused = hop.answer_above(

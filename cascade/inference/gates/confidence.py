@@ -15,14 +15,13 @@ class Confidence:
     sure_below = False
 
     def of(self, prediction: Prediction) -> float:
-        match prediction:
-            case ClassScores(scores):
-                return max(scores)
-            case AnomalyScore():
-                return _distance_from_limit(prediction)
-            case Detections(found, nothing):
-                # Surest only if each thing found is sure and nothing else can be there: a missed one climbs.
-                return min([nothing, *(one.score for one in found)])
+        if isinstance(prediction, ClassScores):
+            return max(prediction.scores)
+        if isinstance(prediction, AnomalyScore):
+            return _distance_from_limit(prediction)
+        if isinstance(prediction, Detections):
+            # Surest only if each thing found is sure and nothing else can be there: a missed one climbs.
+            return min([prediction.nothing, *(one.score for one in prediction.found)])
         return float("nan")
 
     def of_all(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
