@@ -4,6 +4,9 @@
     label             int32 per sample; -1: not known
     input_bytes       int32 per sample
     <n>.<column>      the columns of stage n, and its `ran`, `ms`, `joules`, `cues`
+    <n>.sent_bytes    int32 per sample, of a stage that sends hidden features: its message with these; 0: they don't go
+
+Format 2, which also says to which segment below a stage goes back. Format 1 knew no such stages; it is read as well.
 
 A reader believes no size that a file declares: each array's header is compared with what the archive holds of it, and
 both with a limit, before anything is allocated. Pickled objects are never read.
@@ -23,10 +26,12 @@ import msgspec
 import numpy as np
 
 from cascade.adapters.whole_file import write_whole
-from cascade.inference.recordings import COLUMNS, Array, BadRecording, Recordings, StageRecord
+from cascade.inference.recording_mistakes import COLUMNS
+from cascade.inference.recordings import Array, BadRecording, Recordings, StageRecord
 from cascade.release.words import Count, Described, Name, Sha256, Tier
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 MAX_FILE_BYTES = 1 << 30
 MAX_ARRAYS = 1000
 MAX_HEADER_BYTES = 1 << 20
@@ -44,6 +49,7 @@ class StageHeader(Described, frozen=True, kw_only=True):
     model: str = ""
     stage_digest: Sha256
     energy: str = "unknown"
+    root: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class Header(Described, frozen=True, kw_only=True):
@@ -94,6 +100,8 @@ def read_recordings(path: Path, max_bytes: int = MAX_FILE_BYTES) -> Recordings:
 
 def _arrays_of(stage: StageRecord) -> dict[str, Array]:
     parts = {**stage.columns, "ran": stage.ran, "ms": stage.ms.astype(np.float32), "joules": stage.joules}
+    if stage.sent_bytes is not None:
+        parts["sent_bytes"] = stage.sent_bytes.astype(np.int32)
     return parts if stage.cues is None else {**parts, "cues": stage.cues}
 
 
@@ -107,6 +115,7 @@ def _header(recordings: Recordings) -> Header:
             model=stage.model,
             stage_digest=stage.stage_digest,
             energy=stage.energy,
+            root=stage.root,
         )
         for stage in recordings.stages
     )
@@ -158,8 +167,8 @@ def _assembled(arrays: Mapping[str, Array], digest: str) -> Recordings:
         raise BadRecording(f"a header of {len(raw)} bytes")
     try:
         found = msgspec.json.decode(raw, type=dict[str, Any]).get("format")
-        if found != FORMAT:
-            raise BadRecording(f"format {found}; this version reads format {FORMAT}")
+        if found not in READABLE:
+            raise BadRecording(f"format {found}; this version reads {' and '.join(map(str, READABLE))}")
         header = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecording(f"header: {error}") from error
@@ -192,6 +201,8 @@ def _stage(number: int, header: StageHeader, arrays: Mapping[str, Array]) -> Sta
         ms=_flat(arrays, f"{number}.ms", "f"),
         joules=_flat(arrays, f"{number}.joules", "f"),
         energy=header.energy,
+        root=header.root,
+        sent_bytes=_flat(arrays, sent, "i").astype(np.int64) if (sent := f"{number}.sent_bytes") in arrays else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,19 @@ import numpy.typing as npt
 
 from cascade.errors import CascadeError
 from cascade.inference.calibration import calibrator
+from cascade.inference.crossings import Crossings, crossings_of
 from cascade.inference.gate import ANOMALY_LABELS
+from cascade.inference.recording_mistakes import recording_mistakes
 from cascade.messages import AnomalyScore, ClassScores, Detection, Detections, Estimate, Prediction
 from cascade.release.calibrated import Calibration
-from cascade.release.words import TIERS
 
 Array = npt.NDArray[Any]
 
 NO_LABEL = -1
 REPEATED = "repeated"
 """A note: share of samples that say, bit by bit, what one before them said. Absent: nobody counted them."""
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "classes": ("scores",),
-    "estimate": ("values", "spreads"),
-    "anomaly": ("score", "limit"),
-    "detections": ("nothing", "count", "label", "found", "box"),
-}
-"""Arrays of each kind of prediction, one row per sample. Of detections the last three have a row per thing found."""
+ENCODING = "encoding"
+"""A note: how inputs and hidden features were compressed, and so which of the two is smaller."""
 
 
 class BadRecording(CascadeError):
@@ -56,6 +52,11 @@ class StageRecord:
     ms: Array
     joules: Array
     energy: str = "unknown"
+    root: str = ""
+    """The segment of a tier below to whose hidden features it all goes back, by its stage digest; empty: the input."""
+    sent_bytes: Array | None = None
+    """Per sample: its message with this segment's hidden features in place of what it brought; 0 where they don't go,
+    because they are no smaller, or not there. None: it sends none."""
     calibrated: bool = False
 
     @property
@@ -105,7 +106,16 @@ class StageRecord:
         else:
             columns = {name: each[rows] for name, each in self.columns.items()}
         cues = None if self.cues is None else self.cues[rows]
-        return replace(self, columns=columns, cues=cues, ran=self.ran[rows], ms=self.ms[rows], joules=self.joules[rows])
+        sent = None if self.sent_bytes is None else self.sent_bytes[rows]
+        return replace(
+            self,
+            columns=columns,
+            cues=cues,
+            ran=self.ran[rows],
+            ms=self.ms[rows],
+            joules=self.joules[rows],
+            sent_bytes=sent,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,21 +128,26 @@ class Recordings:
     label: Array
     """Of each sample: which of `label_names` is right; -1: nobody knows."""
     input_bytes: Array
-    """Of each sample: what sending it up takes, as compressed as links do."""
+    """Of each sample: what sending its input up takes, as compressed as links do."""
     max_input_bytes: int
     """What no sample's message can exceed, known from its shape."""
     digest: str = ""
     source: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    """What else is known of it: `REPEATED`, `ENCODING`."""
 
     def __post_init__(self) -> None:
-        mistakes = recording_mistakes(self)
+        mistakes = recording_mistakes(self, self.notes.get(REPEATED, "0"))
         if mistakes:
             raise BadRecording("; ".join(mistakes))
 
     @property
     def samples(self) -> int:
         return len(self.label)
+
+    @cached_property
+    def crossings(self) -> Crossings:
+        return crossings_of(self.stages, self.input_bytes)
 
     @property
     def repeated_share(self) -> float:
@@ -193,51 +208,3 @@ def best_of(stage: StageRecord) -> Array:
     scores = stage.columns["scores"]
     readable = readable_scores(scores)
     return np.where(readable, np.where(readable[:, None], scores, 0.0).argmax(axis=1), -2)
-
-
-def recording_mistakes(recordings: Recordings) -> list[str]:
-    """What doesn't hold together. Empty: it does."""
-    samples = recordings.samples
-    mistakes = [] if recordings.stages else ["a recording without a stage"]
-    if not samples:
-        mistakes.append("a recording without a sample")
-    sizes = recordings.input_bytes
-    if len(sizes) != samples or not np.all((sizes >= 0) & (sizes <= recordings.max_input_bytes)):
-        mistakes.append("input bytes that don't fit the samples")
-    if samples and not -1 <= recordings.label.min() <= recordings.label.max() < max(1, len(recordings.label_names)):
-        mistakes.append("a label without a name")
-    if not is_share(recordings.notes.get(REPEATED, "0")):
-        mistakes.append("a share of repeated samples that is none")
-    order = [TIERS.index(stage.tier) if stage.tier in TIERS else -1 for stage in recordings.stages]
-    if -1 in order or order != sorted(order):
-        mistakes.append(f"stages are listed from the device up: {', '.join(TIERS)}")
-    names = [(stage.tier, stage.name) for stage in recordings.stages]
-    if len(set(names)) != len(names):
-        mistakes.append("two stages of one tier have one name")
-    for stage in recordings.stages:
-        mistakes += [f"stage {stage.name} of {stage.tier}: {mistake}" for mistake in _stage_mistakes(stage, samples)]
-    return mistakes
-
-
-def is_share(text: str) -> bool:
-    try:
-        return 0.0 <= float(text) <= 1.0
-    except ValueError:
-        return False
-
-
-def _stage_mistakes(stage: StageRecord, samples: int) -> list[str]:
-    wanted = COLUMNS.get(stage.kind)
-    if wanted is None or set(stage.columns) != set(wanted):
-        return [f"no columns of a prediction of kind {stage.kind!r}"]
-    things = int(stage.columns["count"].sum()) if stage.kind == "detections" else samples
-    lengths = {name: things if name in ("label", "found", "box") else samples for name in wanted}
-    parts = {**stage.columns, "ran": stage.ran, "ms": stage.ms, "joules": stage.joules}
-    if stage.cues is not None:
-        parts["cues"] = stage.cues
-    wrong = [name for name, array in parts.items() if len(array) != lengths.get(name, samples)]
-    if stage.kind == "classes" and (stage.columns["scores"].ndim != 2 or not stage.columns["scores"].shape[1]):
-        wrong.append("scores")
-    elif stage.kind == "classes" and stage.labels and stage.columns["scores"].shape[1] != len(stage.labels):
-        return [f"{stage.columns['scores'].shape[1]} scores for {len(stage.labels)} labels"]
-    return [f"other counts than {samples} in {', '.join(wrong)}"] if wrong else []

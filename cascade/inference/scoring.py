@@ -7,7 +7,7 @@ arrays. What comes out is what `Gate.decide` says one by one (a property test ho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.inference.gate import Gate
-from cascade.inference.recordings import BadRecording, Recordings, StageRecord, readable_scores, said_labels
+from cascade.inference.recordings import (
+    BadRecording,
+    Recordings,
+    StageRecord,
+    readable_samples,
+    readable_scores,
+    said_labels,
+)
 from cascade.release.ladder import GateSpec, LadderStage
 
 Array = npt.NDArray[Any]
@@ -98,12 +105,11 @@ class Scored:
     @cached_property
     def device_bytes(self) -> Array:
         """Per sample: what the lowest tier sent up."""
-        first = self._crossings[0] if len(self._crossings) else np.zeros(self.recordings.samples, bool)
-        return np.asarray(np.where(first, self.recordings.input_bytes, 0))
+        return self._sent[0] if self._sent else np.zeros(self.recordings.samples, int)
 
     @cached_property
     def all_bytes(self) -> Array:
-        return np.asarray(self.asked_above * self.recordings.input_bytes)
+        return np.asarray(sum(self._sent, np.zeros(self.recordings.samples, int)))
 
     @cached_property
     def device_joules(self) -> Array:
@@ -136,10 +142,17 @@ class Scored:
 
     @cached_property
     def _crossings(self) -> Array:
-        """Link by sample. A question that reaches the first stage of a tier has climbed the link below it."""
+        """Link by sample. A question that reaches a stage of a tier has climbed the link below it."""
         tiers = [stage.tier for stage in self.recordings.stages]
-        firsts = [number for number in range(1, len(tiers)) if tiers[number] != tiers[number - 1]]
-        return self.reached[firsts]
+        of_tier = [[number for number, each in enumerate(tiers) if each == tier] for tier in dict.fromkeys(tiers)]
+        climbed = [self.reached[numbers].any(axis=0) for numbers in of_tier[1:]]
+        return np.array(climbed, bool).reshape(-1, self.recordings.samples)
+
+    @cached_property
+    def _sent(self) -> list[Array]:
+        """By link: per sample, what went up."""
+        sizes = self.recordings.crossings.link_bytes
+        return [np.where(climbed, size, 0) for climbed, size in zip(self._crossings, sizes, strict=True)]
 
     def _summed(self, column: str, which: Sequence[bool]) -> Array:
         parts = [
@@ -151,24 +164,39 @@ class Scored:
 
 
 def climb(recordings: Recordings, stages: Sequence[Weighed], thresholds: Sequence[float | None]) -> Scored:
-    """Let every sample climb. The topmost stage answers whether it is sure or not; what it can't read falls back to the
-    last readable word below, as a hop above that has nothing leaves the hop below with its own guess."""
-    samples, top = recordings.samples, len(stages) - 1
+    """Let every sample climb, past the stages that go on from what it doesn't bring. The topmost stage answers whether
+    it is sure or not; what it can't read falls back to the last readable word below, as a hop above that has nothing
+    leaves the hop below with its own guess."""
+    samples, crossings = recordings.samples, recordings.crossings
     answered_by = np.full(samples, NOBODY)
     is_open = np.ones(samples, bool)
     guess = np.full(samples, NOBODY)
     reached = np.zeros((len(stages), samples), bool)
     for number, (stage, threshold) in enumerate(zip(stages, thresholds, strict=True)):
-        missing = is_open & ~stage.record.ran
+        comes = crossings.comes[number]
+        here = is_open if comes is None else is_open & comes
+        missing = here & ~stage.record.ran
         answered_by[missing] = UNKNOWN
         is_open = is_open & ~missing
-        reached[number] = is_open
-        guess[is_open & stage.readable] = number
-        stops = is_open & (stage.readable if number == top else stage.sure(threshold))
+        here = here & ~missing
+        reached[number] = here
+        guess[here & stage.readable] = number
+        stops = here & (stage.readable if crossings.ends[number] else stage.sure(threshold))
         answered_by[stops] = number
         is_open = is_open & ~stops
     answered_by[is_open] = guess[is_open]
     return Scored(recordings, answered_by, reached)
+
+
+def top_alone(climbed: Scored) -> Scored:
+    """Of everything that climbed: what the top would have said of the input, also where it was not the input that came.
+    Hidden features are rounded, and what goes on from them may be another network."""
+    recordings = climbed.recordings
+    top, comes = recordings.stages[-1], recordings.crossings.comes[-1]
+    if comes is None:
+        return climbed
+    says = top.ran & readable_samples(top)
+    return replace(climbed, answered_by=np.where(says, len(recordings.stages) - 1, climbed.answered_by))
 
 
 def score(recordings: Recordings, gates: Sequence[GateSpec]) -> Scored:

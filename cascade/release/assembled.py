@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from cascade.errors import BundleRejected
-from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, Tier, stage_digest
+from cascade.release.bundle import TIERS, BundleManifest, ReleaseManifest, StageSpec, Tier, stage_digest
 from cascade.release.ladder import Ladder, LadderStage, Timing
-from cascade.release.segments import before, continues
+from cascade.release.segments import as_recorded, before, continues, roots_of
 
 SHORT_DIGEST = 12
 """Characters of a digest that stand for it in trails and names: enough to tell apart all that a fleet ever runs."""
@@ -53,6 +53,18 @@ def check_continuations(bundles: Mapping[Tier, BundleManifest], where: str) -> N
                 )
         if bundle is not None:
             sent |= {stage_digest(stage, bundle) for stage in bundle.stages if stage.sends}
+
+
+def asked_stages(bundles: Sequence[BundleManifest]) -> list[list[StageSpec]]:
+    """Of each tier, from the device up: the stages that questions come to, as recordings have them. Not those that go
+    on from a segment that is in none of these bundles: nobody brings its features."""
+    sent = {""}
+    found = []
+    for bundle in bundles:
+        roots = roots_of(bundle.stages)
+        found.append([stage for stage in as_recorded(bundle.stages) if roots[stage.name] in sent])
+        sent |= {stage_digest(stage, bundle) for stage in found[-1] if stage.sends}
+    return found
 
 
 def ladder_of(release: ReleaseManifest, digest: str, bundle: BundleManifest) -> Ladder:

@@ -44,6 +44,23 @@ def continues(stage: StageSpec) -> bytes:
     return next((travelling(spec.continues) for spec in stage.inputs if spec.continues), b"")
 
 
+def roots_of(stages: Sequence[StageSpec]) -> dict[str, str]:
+    """What each stage of a bundle goes back to: a segment of a tier below, by its digest; empty: the input."""
+    roots: dict[str, str] = {}
+    for stage in stages:
+        below = next((spec.continues for spec in stage.inputs if spec.continues), "")
+        roots[stage.name] = below or roots.get(before(stage), "")
+    return roots
+
+
+def as_recorded(stages: Sequence[StageSpec]) -> list[StageSpec]:
+    """The order in which recordings have the stages of a bundle: those that go back to a segment below come first. No
+    question comes to both kinds, so any order would do; with this one the last stage of all is the top of the ladder
+    that takes the input, which is what promises compare with."""
+    roots = roots_of(stages)
+    return sorted(stages, key=lambda stage: not roots[stage.name])
+
+
 def travelling(digest: str) -> bytes:
     """A digest as questions carry it: enough of it to tell apart all segments that will ever be."""
     return bytes.fromhex(digest)[:HIDDEN_DIGEST_BYTES]
@@ -108,11 +125,7 @@ def _sending_mistakes(stage: StageSpec) -> Iterator[str]:
 
 
 def _goes_on_from_below(name: str, stages: Mapping[str, StageSpec]) -> bool:
-    while name in stages:
-        if continues(stages[name]):
-            return True
-        name = before(stages[name])
-    return False
+    return bool(roots_of(tuple(stages.values())).get(name))
 
 
 def _from_input(spec: InputSpec) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,8 @@ def _from_a_journal(settings: Evaluation, table: JournalOf) -> Evaluated:
 
 def _recorded(folder: Path, settings: Evaluation, data: DataSet, progress: Progress) -> Recorded:
     doing = progress.doing(f"running the stages of {folder.name}")
-    return record_release(folder, data, settings.cache or usual_cache(), settings.engine, doing)
+    cache, encoding = settings.cache or usual_cache(), settings.questions.encoding
+    return record_release(folder, data, cache, settings.engine, doing, encoding=encoding)
 
 
 def _rival(folder: Path, settings: Evaluation, data: DataSet, where: str, progress: Progress) -> Recorded:
@@ -230,28 +231,23 @@ def _as_recordings(data: DataSet, recorded: Recorded, replays: Mapping[str, Repl
     stages = tuple(calibrated(recorded).values())
     names = sorted({*data.labels, *(word for stage in stages for word in stage.labels)})
     places = {name: index for index, name in enumerate(names)}
-    sent = _sent(recorded, replays)
+    sent = _sent(replays)
+    hidden = [int(stage.sent_bytes.max()) for stage in stages if stage.sent_bytes is not None]
     return Recordings(
         task=_manifest(recorded).task,
         stages=stages,
         label_names=tuple(names),
         label=np.array([places.get(label, NO_LABEL) for label in data.labels]),
         input_bytes=sent,
-        max_input_bytes=int(sent.max()),
+        max_input_bytes=max([int(sent.max()), *hidden]),
         source=data.source,
     )
 
 
-def _sent(recorded: Recorded, replays: Mapping[str, Replayed]) -> Array:
-    """What the top alone was sent. Where hidden features go up instead: what they took, and of the others the mean."""
+def _sent(replays: Mapping[str, Replayed]) -> Array:
+    """What the top alone was sent."""
     top = [each for name, each in replays.items() if name.endswith(" only")][-1]
-    whole = top.bytes_up[TIERS[0]]
-    cascade = replays.get(CASCADE)
-    if cascade is None or not any(spec.sends for spec in _specs(recorded.releases).values()):
-        return whole
-    climbed = cascade.bytes_up[TIERS[0]]
-    usual = climbed[climbed > 0].mean() if climbed.any() else 0.0
-    return np.where(climbed > 0, climbed, usual)
+    return top.bytes_up[TIERS[0]]
 
 
 def _candidates(recordings: Recordings, right: Sequence[Array], recorded: Recorded) -> list[Candidate]:
@@ -259,11 +255,12 @@ def _candidates(recordings: Recordings, right: Sequence[Array], recorded: Record
     return [
         Candidate(f"{stage.tier}/{stage.name}", hits, stage, sizes[stage.tier, stage.name])  # type: ignore[index]
         for stage, hits in zip(recordings.stages, right, strict=True)
+        if not stage.root
     ]
 
 
 def _rival_candidates(name: str, found: Recorded, data: DataSet, settings: Evaluation) -> list[Candidate]:
-    edge = {place: stage for place, stage in calibrated(found).items() if place[0] == "edge"}
+    edge = {place: replace(stage, sent_bytes=None) for place, stage in calibrated(found).items() if place[0] == "edge"}
     names = sorted({*data.labels, *(word for stage in edge.values() for word in stage.labels)})
     label = np.array([names.index(each) for each in data.labels])
     zeros = np.zeros(len(data))

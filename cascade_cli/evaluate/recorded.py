@@ -27,7 +27,8 @@ from cascade.adapters.settings_tables import EngineTable
 from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BundleRejected, StorageError
 from cascade.inference.recordings import BadRecording, Recordings, StageRecord
-from cascade.release.bundle import StageSpec, Tier, stage_digest
+from cascade.release.assembled import asked_stages
+from cascade.release.bundle import TIERS, StageSpec, Tier, stage_digest
 from cascade.release.segments import before, continues
 from cascade_cli.evaluate.samples import DataSet
 
@@ -46,7 +47,7 @@ class Recorded(NamedTuple):
 
     releases: Mapping[Tier, LoadedRelease]
     stages: Mapping[Place, StageRecord]
-    """Before calibration. Without those that go on from hidden features of a tier below: no sample brings these."""
+    """Before calibration. Without those that go on from a segment that is not here: nobody brings its features."""
     ran: Mapping[Place, int]
     """Samples that were not in the cache."""
 
@@ -70,13 +71,15 @@ def record_release(
     cache: Path,
     engine: EngineTable,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    *,
+    encoding: str = "zlib",
 ) -> Recorded:
-    """`BundleRejected` for a release that can't be run here."""
+    """`BundleRejected` for a release that can't be run here. `encoding`: of what goes up."""
     releases = opened(folder)
     with tempfile.TemporaryDirectory() as state:
         runner = stage_runner(Path(state), engine)
         try:
-            found = _Recorder(folder, releases, data, cache, engine, runner).recorded(progress)
+            found = _Recorder(folder, releases, data, cache, engine, runner, encoding).recorded(progress)
         finally:
             runner.close()
     prune(cache, CACHE_BYTES)
@@ -94,14 +97,15 @@ class _Recorder:
         cache: Path,
         engine: EngineTable,
         runner: StageRunner,
+        encoding: str,
     ) -> None:
         self._folder, self._releases, self._data, self._cache = folder, releases, data, cache
-        self._runner, self._engine = runner, engine
+        self._runner, self._engine, self._encoding = runner, engine, encoding
+        manifests = [release.bundle.manifest for release in releases.values()]
         self._specs: dict[Place, tuple[StageSpec, str]] = {
-            (tier, spec.name): (spec, stage_digest(spec, release.bundle.manifest))
-            for tier, release in releases.items()
-            for spec in release.bundle.manifest.stages
-            if not continues(spec)
+            (manifest.tier, spec.name): (spec, stage_digest(spec, manifest))
+            for manifest, specs in zip(manifests, asked_stages(manifests), strict=True)
+            for spec in specs
         }
         self._first_inputs = next(iter(releases.values())).bundle.manifest.stages[0].inputs
 
@@ -121,14 +125,20 @@ class _Recorder:
         return Recorded(self._releases, {place: joined(each) for place, each in parts.items()}, ran)
 
     def _with_segments(self, missing: set[Place]) -> set[Place]:
-        """A segment goes on from what the one before it left: of such a bundle all stages are run, or none."""
-        tiers = {tier for tier, _ in missing}
-        joined_up = {tier for (tier, _), (spec, _) in self._specs.items() if before(spec)}
+        """A segment goes on from what the one before it left: of such a bundle all stages are run, or none. So are
+        those below from which a stage goes on."""
+        tiers: set[str] = {tier for tier, _ in missing}
+        going_on = [TIERS.index(place[0]) for place in missing if continues(self._specs[place][0])]
+        tiers |= set(TIERS[: max(going_on, default=0)])
+        joined_up = {tier for (tier, _), (spec, _) in self._specs.items() if before(spec) or spec.sends}
         return missing | {place for place in self._specs if place[0] in tiers & joined_up}
 
     def _path(self, place: Place, begin: int, end: int) -> Path:
         spec, digest = self._specs[place]
-        parts = (digest, self._data.digest(begin, end), __version__, repr(self._engine), spec.costs, spec.cues)
+        data, engine = self._data.digest(begin, end), repr(self._engine)
+        parts: tuple[object, ...] = (digest, data, __version__, engine, spec.costs, spec.cues)
+        if spec.sends:
+            parts += (self._encoding,)
         return self._cache / f"{blake2b(repr(parts).encode(), digest_size=20).hexdigest()}.npz"
 
     def _kept(self, place: Place, begin: int, end: int) -> StageRecord | None:
@@ -151,6 +161,7 @@ class _Recorder:
             self._samples(begin, end),
             self._runner,
             batch=ALONE,
+            encoding=self._encoding,
             source=self._data.source,
             progress=lambda done: progress(begin + done, len(self._data)),
             wanted=lambda tier, spec: (tier, spec.name) in missing,
@@ -181,6 +192,7 @@ def joined(parts: Sequence[StageRecord]) -> StageRecord:
     if len(parts) == 1:
         return first
     cues = None if any(each.cues is None for each in parts) else np.concatenate([_array(each.cues) for each in parts])
+    sent = None if first.sent_bytes is None else np.concatenate([_array(each.sent_bytes) for each in parts])
     energies = {each.energy for each in parts}
     return replace(
         first,
@@ -190,11 +202,12 @@ def joined(parts: Sequence[StageRecord]) -> StageRecord:
         ms=np.concatenate([each.ms for each in parts]),
         joules=np.concatenate([each.joules for each in parts]),
         energy=first.energy if len(energies) == 1 else "unknown",
+        sent_bytes=sent,
     )
 
 
-def _array(cues: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.asarray(cues)
+def _array(column: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.asarray(column)
 
 
 def prune(cache: Path, most_bytes: int) -> None:

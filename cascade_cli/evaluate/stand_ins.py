@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from cascade.adapters.bundle_folder import LoadedRelease, write_bundle, write_release
+from cascade.release.assembled import asked_stages
 from cascade.release.bundle import BundleManifest, InputSpec, OutputSpec, StageGate, StageSpec
 from cascade.release.ladder import GateSpec
-from cascade.release.segments import before, continues
 from cascade_cli.evaluate.replayed import PASSES_ON
 from cascade_cli.evaluate.systems import System
 
@@ -25,12 +25,12 @@ _UNREADABLE = -1.0
 def write_system(folder: Path, system: System, task: str) -> Path:
     """As a release for a task of its own. What stands at its top answers whatever it thinks of it."""
     gates: list[StageGate] = []
-    for tier, release in system.releases.items():
-        stages = _runnable(release.bundle.manifest.stages, alone=len(system.releases) == 1)
-        manifest = msgspec.structs.replace(release.bundle.manifest, task=task, stages=stages)
+    asked = asked_stages([release.bundle.manifest for release in system.releases.values()])
+    for (tier, release), runnable in zip(system.releases.items(), asked, strict=True):
+        manifest = _with(release.bundle.manifest, {stage.name for stage in runnable})
         files = {path: release.bundle.folder / path for path in manifest.files}
-        write_bundle(folder / tier, manifest, files)
-        names = [stage.name for stage in stages]
+        write_bundle(folder / tier, msgspec.structs.replace(manifest, task=task), files)
+        names = [stage.name for stage in manifest.stages]
         mine = [gate for gate in release.manifest.gates if gate.tier == tier and gate.stage in names]
         gates += _topped(mine, names[-1]) if tier == system.topmost else mine
     if "edge" not in system.releases:
@@ -42,13 +42,13 @@ def write_system(folder: Path, system: System, task: str) -> Path:
     return folder
 
 
-def _runnable(stages: Sequence[StageSpec], *, alone: bool) -> tuple[StageSpec, ...]:
-    """Where a tier is alone nobody sends it hidden features: without what would go on from those."""
-    left_out = {stage.name for stage in stages if alone and continues(stage)}
-    for stage in stages:
-        if before(stage) in left_out:
-            left_out.add(stage.name)
-    return tuple(stage for stage in stages if stage.name not in left_out)
+def _with(manifest: BundleManifest, names: set[str]) -> BundleManifest:
+    """These stages of it, and no file of the others: it would count as one that lies beside a model, and make another
+    stage of it, for which no calibration was fitted."""
+    stages = tuple(stage for stage in manifest.stages if stage.name in names)
+    left_out = {stage.file for stage in manifest.stages} - {stage.file for stage in stages}
+    files = {path: entry for path, entry in manifest.files.items() if path not in left_out}
+    return msgspec.structs.replace(manifest, stages=stages, files=files)
 
 
 def _topped(gates: Sequence[StageGate], last: str) -> list[StageGate]:

@@ -61,8 +61,8 @@ def sweeps(
     stages = [weighed(record, gate) for record, gate in zip(recordings.stages, gates, strict=True)]
     usual = [stage.gate.threshold for stage in stages]
     found = []
-    for number, stage in enumerate(stages[:-1]):
-        if not stage.gate.measure.needs_threshold:
+    for number, stage in enumerate(stages):
+        if recordings.crossings.ends[number] or not stage.gate.measure.needs_threshold:
             continue
         points = []
         for level in _levels(stage):

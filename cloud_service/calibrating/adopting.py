@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from cascade.adapters.bundle_folder import LoadedRelease, open_bundle, open_release, tiers_of, write_calibrations
 from cascade.adapters.bundle_folder import write_release as write_release_manifest
 from cascade.errors import BundleRejected
-from cascade.inference.recordings import BadRecording, Recordings
+from cascade.inference.recordings import ENCODING, BadRecording, Recordings
 from cascade.inference.references import references_of
 from cascade.release.bundle import BundleManifest, StageGate, StageSpec, Tier, stage_digest
 from cascade.release.calibrated import Calibration
 from cascade.release.ladder import GateSpec
 from cascade.release.promise import ModelAbove, Promise, gates_digest
 from cascade.release.reference import Reference
-from cascade.release.segments import continues
+from cascade.release.segments import as_recorded, roots_of
 from cloud_service.calibrating.fitting import CannotCalibrate
 from cloud_service.calibrating.guarantee import ASSUMES, METHOD
 from cloud_service.calibrating.working_out import Outcome, Place, Plan
@@ -41,19 +42,29 @@ def open_all(folder: Path) -> Opened:
     missing = sorted(set(parts[0].manifest.bundles) - set(tiers))
     if missing:
         raise BundleRejected(f"{folder}: no bundle of {', '.join(missing)} is here; thresholds are for a whole ladder")
-    stages = [(part.bundle.manifest, stage) for part in parts for stage in part.bundle.manifest.stages]
-    ahead = [(manifest.tier, stage.name) for manifest, stage in stages if continues(stage)]
-    if ahead:
-        raise CannotCalibrate(
-            f"{_listed(ahead)} goes on from hidden features of a tier below: which stage of a tier is asked depends on "
-            "what crosses, and recordings don't hold that. Thresholds are found for a ladder without it"
-        )
+    for below, above in pairwise(part.bundle.manifest for part in parts):
+        _check_passed_on(below, above)
+    stages = _stages(parts)
     gates: dict[Place, GateSpec] = {(entry.tier, entry.stage): entry.gate for entry in parts[0].manifest.gates}
     places: tuple[Place, ...] = tuple((manifest.tier, stage.name) for manifest, stage in stages)
     calibrations: dict[Place, Calibration | None] = {
         (manifest.tier, stage.name): stage.calibration for manifest, stage in stages
     }
     return Opened(folder, parts, places, tuple(gates[place] for place in places), calibrations)
+
+
+def _check_passed_on(below: BundleManifest, above: BundleManifest) -> None:
+    """What a tier goes on from and may pass on unanswered, the next must go on from as well. One that can't asks for
+    the input; the device sends that, and inputs alone for a minute: who answers depends on when it is asked."""
+    roots = roots_of(below.stages)
+    lost = set(roots.values()) - set(roots_of(above.stages).values()) - {""}
+    passing: list[Place] = [(below.tier, name) for name, root in roots.items() if root in lost]
+    if passing:
+        raise CannotCalibrate(
+            f"{_listed(passing)} goes on from hidden features of a tier below, and no stage of {above.tier} does: what "
+            "it can't answer is asked again with the input, and for a minute all else as well, so which stage is asked "
+            f"depends on when. Give {above.tier} a stage that continues from the same segment, or leave this one out"
+        )
 
 
 def check_same(opened: Opened, recordings: Recordings) -> None:
@@ -63,7 +74,9 @@ def check_same(opened: Opened, recordings: Recordings) -> None:
     if recordings.task != task:
         raise BadRecording(f"recorded for task {recordings.task}; the release is for {task}")
     if recorded != opened.places:
-        raise BadRecording(f"recorded of the stages {_listed(recorded)}; the release has {_listed(opened.places)}")
+        raise BadRecording(
+            f"recorded of the stages {_listed(recorded)}; the release has {_listed(opened.places)}: record it again"
+        )
     digests: dict[Place, str] = {
         (manifest.tier, stage.name): stage_digest(stage, manifest) for manifest, stage in _stages(opened.parts)
     }
@@ -130,7 +143,7 @@ def _promise(
         targets=tuple(target.text or target.kind for target in plan.targets),
         confidence=plan.confidence,
         method=METHOD,
-        assumes=assumed(plan),
+        assumes=assumed(plan, _encoding(recordings)),
         samples=found.samples,
         ladder=ladder,
         models=models,
@@ -141,9 +154,11 @@ def _promise(
     )
 
 
-def assumed(plan: Plan) -> str:
-    """With what was said of the field and nobody can check."""
+def assumed(plan: Plan, encoding: str = "") -> str:
+    """With what was said of the field and nobody can check. `encoding`: where it decides what goes up."""
     said = [ASSUMES]
+    if encoding:
+        said.append(f"inputs and hidden features, of which the smaller goes up, have the encoding {encoding}")
     if plan.without:
         said.append(f"no sample of the field is of {', '.join(plan.without)}")
     if plan.repeats:
@@ -151,8 +166,14 @@ def assumed(plan: Plan) -> str:
     return "; ".join(said)
 
 
+def _encoding(recordings: Recordings) -> str:
+    goes_on = any(stage.root for stage in recordings.stages)
+    return recordings.notes.get(ENCODING, "zlib") if goes_on else ""
+
+
 def _stages(parts: Sequence[LoadedRelease]) -> list[tuple[BundleManifest, StageSpec]]:
-    return [(part.bundle.manifest, stage) for part in parts for stage in part.bundle.manifest.stages]
+    """As recordings have them."""
+    return [(part.bundle.manifest, stage) for part in parts for stage in as_recorded(part.bundle.manifest.stages)]
 
 
 def _listed(places: Sequence[Place]) -> str:

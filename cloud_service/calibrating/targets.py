@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cascade.errors import SettingsError
+from cascade.inference.crossings import sent_in_vain
 from cascade.inference.recordings import Recordings, said_labels
-from cascade.inference.scoring import Scored
+from cascade.inference.scoring import Scored, top_alone
 from cloud_service.calibrating.p_values import betting_p, binomial_p, paired_p
 
 Array = npt.NDArray[Any]
@@ -118,14 +119,15 @@ def p_of_counts(worse: int, better: int, samples: int, is_difference: bool, boun
 
 
 class Losses:
-    """Turns scored ladders into numbers that count. What the top of the ladder says is worked out once."""
+    """Turns scored ladders into numbers that count. What the top of the ladder says is worked out once: `top` is where
+    everything climbs."""
 
     def __init__(self, top: Scored, circumstances: Circumstances) -> None:
         self._top = top
         self._recordings = top.recordings
         self._circumstances = circumstances
         self._labelled = top.recordings.label >= 0
-        self._top_wrong = _wrong(top)
+        self._top_wrong = _wrong(top_alone(top))
         names = top.recordings.label_names
         by_name = np.array([circumstances.costs.get(name, 1.0) for name in names] or [1.0])
         self._costs = by_name[np.maximum(top.recordings.label, 0)]
@@ -271,6 +273,12 @@ def missing_facts(targets: Sequence[Target], recordings: Recordings, circumstanc
         mistakes.append("bytes per minute need to know how many questions a minute there will be")
     if any(target.kind == "joules" for target in targets) and not _joules_known(recordings):
         mistakes.append("no joules are recorded: the bundles declare no costs, and nothing measured them")
+    if any(target.kind == "bytes" or (target.kind == "joules" and circumstances.joules_per_byte) for target in targets):
+        mistakes += [
+            f"{place} sends hidden features from which no stage of the next tier goes on: each device tries it once a "
+            "minute, and bytes that are sent in vain were not counted"
+            for place in sent_in_vain(recordings.stages)
+        ]
     unknown = [label for label in (*circumstances.costs, *(t.label for t in targets if t.label)) if label not in names]
     mistakes += [f"no label {label!r}; there are {', '.join(sorted(names)) or 'none'}" for label in unknown]
     if any(target.kind in ("worse", "wrong") for target in targets) and not (recordings.label >= 0).any():

@@ -75,7 +75,7 @@ def work_out(
         return Outcome(tuple(gates), fitted, None, source.samples)
     found = guarantee(
         test,
-        gates,
+        _without_ends(test, gates),
         plan.targets,
         plan.confidence,
         plan.circumstances,
@@ -90,6 +90,12 @@ def work_out(
         for gate, threshold in zip(gates, found.thresholds, strict=True)
     )
     return Outcome(chosen, fitted, found, recordings.samples - found.samples)
+
+
+def _without_ends(recordings: Recordings, gates: Sequence[GateSpec]) -> list[GateSpec]:
+    """Beside the top some stages have nobody above for who comes to them: there is no threshold of theirs to choose."""
+    *below, top = zip(gates, recordings.crossings.ends, strict=True)
+    return [GateSpec("always") if ends else gate for gate, ends in below] + [top[0]]
 
 
 def _fitted(recordings: Recordings, plan: Plan) -> dict[Place, Fitted]:
@@ -115,9 +121,9 @@ def _learned_gates(recordings: Recordings, gates: Sequence[GateSpec], plan: Plan
     top = recordings.stages[-1]
     learned = [
         deferral_gate(fit_deferral(recordings, stage, top, plan.seed), gate)
-        if stage.kind == "classes" and stage is not top and gate.name not in ("always", "never")
+        if stage.kind == "classes" and not ends and gate.name not in ("always", "never")
         else gate
-        for stage, gate in zip(recordings.stages, gates, strict=True)
+        for stage, ends, gate in zip(recordings.stages, recordings.crossings.ends, gates, strict=True)
     ]
     if all(each is gate for each, gate in zip(learned, gates, strict=True)):
         raise CannotPromise("no gate below the top reads class scores: there is nothing to learn")

@@ -117,7 +117,7 @@ def damaged(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"header": np.frombuffer(b'{"format":2}', np.uint8)}, "format 2; this version reads format 1"),
+        ({"header": np.frombuffer(b'{"format":3}', np.uint8)}, "format 3; this version reads 1 and 2"),
         ({"header": np.frombuffer(b"rubbish", np.uint8)}, "header"),
         ({"header": None}, "header"),
         ({"0.scores": np.zeros((3, 5), np.float32)}, "5 scores for 2 labels"),
