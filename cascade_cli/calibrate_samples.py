@@ -101,6 +101,11 @@ def counted(recordings: Recordings) -> dict[str, Any]:
         "labelled": int((recordings.label >= 0).sum()),
         "copies": round(recordings.repeated_share * recordings.samples),
         "unreadable": {place: count for place, count in unreadable.items() if count},
+        "hidden": {
+            f"{stage.tier}/{stage.name}": int((stage.sent_bytes > 0).sum())
+            for stage in recordings.stages
+            if stage.sent_bytes is not None
+        },
     }
 
 
@@ -109,9 +114,10 @@ def described(recordings: Recordings) -> str:
     found = counted(recordings)
     holes = ", ".join(f"{count:,} of {place}" for place, count in found["unreadable"].items()) or "none"
     copies = f", {found['copies']:,} copies of others" if found["copies"] else ""
+    hidden = "".join(f"; smaller than the input: {n:,} of {place}'s features" for place, n in found["hidden"].items())
     return (
         f"{found['samples']:,} samples of {len(recordings.stages)} stages, {found['labelled']:,} labelled{copies}; "
-        f"unreadable: {holes}"
+        f"unreadable: {holes}{hidden}"
     )
 
 

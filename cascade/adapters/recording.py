@@ -83,6 +83,7 @@ def _question(release: LoadedRelease, number: int, payload: Payload) -> Question
         release=release.id,
         payload=payload,
         ms_left=1000.0,
+        age_ms=1.0,
         digest=b"0" * 16,
     )
 

@@ -7,6 +7,7 @@ Quantised models say the same few numbers over and over: edges that fall togethe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,11 @@ def references_of(
 
 
 def _agreement(recordings: Recordings, gates: Sequence[GateSpec]) -> float | None:
-    """Of what the lowest tier answers, how often the rest of the ladder says the same, and no less than this."""
+    """Of what the lowest tier answers, how often the rest of the ladder says the same, and no less than this. Audits,
+    which show it in the field, send the input, also where hidden features of it would be smaller."""
     lowest = recordings.stages[0].tier
+    inputs = [replace(each, sent_bytes=None) if each.tier == lowest else each for each in recordings.stages]
+    recordings = replace(recordings, stages=tuple(inputs))
     stages = [weighed(record, gate) for record, gate in zip(recordings.stages, gates, strict=True)]
     first_above = sum(stage.tier == lowest for stage in recordings.stages)
     if first_above == len(stages):

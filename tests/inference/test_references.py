@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,17 @@ def test_agreement_is_no_better_than_it_surely_was():
     (found,) = references_of(recorded(settled=400, agreed=380, unsure=100), GATES, BUNDLES)
     assert found.agreement == pytest.approx(wilson(0.95, 400, 2.576)[0])
     assert 0.90 < found.agreement < 0.95
+
+
+def test_agreement_is_with_who_takes_the_input_as_audits_bring_that():
+    plain = recorded(settled=400, agreed=380)
+    below, above = plain.stages
+    sends = replace(below, stage_digest="2" * 64, sent_bytes=np.full(400, 5))
+    other = replace(above, name="rest", root="2" * 64, columns={"scores": above.columns["scores"][:, ::-1]})
+    crossing = replace(plain, stages=(sends, other, above))
+    (usual,) = references_of(plain, GATES, BUNDLES)
+    (found,) = references_of(crossing, (*GATES, GateSpec("always")), BUNDLES)
+    assert found.agreement == usual.agreement
 
 
 def test_with_more_samples_the_recorded_agreement_is_known_better():
