@@ -7,17 +7,14 @@ layer. Trained by Adam with a rate that falls to nothing, decay of weights, drop
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from graph import FED, Array, Graph
 
-Array = npt.NDArray[Any]
 BATCH = 64
 LEARNING, DECAY, DROPPED, UNSURE = 2e-3, 1e-3, 0.3, 0.05
-RANGE_NATS = 8.0
+RANGE_NATS = 4.0
 """What is quieter than the loudest place by more than this counts as silence: about 35 dB."""
 
 
@@ -34,7 +31,7 @@ SIZES = (Size(5, 5, 16, (2, 2)), Size(3, 3, 32, (2, 2)), Size(3, 3, 64, (1, 2)))
 
 
 def evened(spectra: Array) -> Array:
-    """However loud, and whatever the microphone does to its bands. `as_onnx` does the same in the graph."""
+    """However loud, and whatever the microphone does to its bands. `sums` does the same in the graph."""
     loudest = spectra.max((1, 2), keepdims=True)
     shares = np.maximum(spectra - loudest, -RANGE_NATS) / RANGE_NATS + 1.0
     return ((shares - shares.mean(1, keepdims=True)) * 2.0)[..., None].astype(np.float32)
@@ -142,50 +139,25 @@ class Network:
         parts = [self._pooled(part)[1] for part in np.array_split(x, max(1, len(x) // 128))]
         return softmax(np.concatenate(parts) @ self.weights + self.bias)
 
-    def as_onnx(self) -> bytes:
-        """`spectrum` (batch, frames, bands) to `scores`; the evening is part of it."""
-        weights: list[Any] = []
-        nodes: list[Any] = []
-
-        def weight(values: Any, kind: Any = np.float32) -> str:
-            weights.append(numpy_helper.from_array(np.ascontiguousarray(values, kind), f"w{len(weights)}"))
-            return f"w{len(weights) - 1}"
-
-        def add(kind: str, *inputs: str, **fixed: Any) -> str:
-            nodes.append(helper.make_node(kind, list(inputs), [f"h{len(nodes)}"], **fixed))
-            return f"h{len(nodes) - 1}"
-
-        loudest = add("ReduceMax", "spectrum", axes=[1, 2], keepdims=1)
-        below = add("Max", add("Sub", "spectrum", loudest), weight(-RANGE_NATS))
-        centred = add("Sub", below, add("ReduceMean", below, axes=[1], keepdims=1))
-        last = add("Mul", centred, weight(2.0 / RANGE_NATS))
-        last = add("Reshape", last, weight([-1, 1, self.frames, self.bands], np.int64))
+    def sums(self, graph: Graph) -> str:
+        """Of spectra (batch, frames, bands) per label, before they become probabilities; the evening is part of it."""
+        loudest = graph.add("ReduceMax", FED, axes=[1, 2], keepdims=1)
+        below = graph.add("Max", graph.add("Sub", FED, loudest), graph.weight(-RANGE_NATS))
+        centred = graph.add("Sub", below, graph.add("ReduceMean", below, axes=[1], keepdims=1))
+        last = graph.add("Mul", centred, graph.weight(2.0 / RANGE_NATS))
+        last = graph.add("Reshape", last, graph.weight([-1, 1, self.frames, self.bands]))
         channels = 1
         for layer in self.convolutions:
             high, wide, made, stride = layer.size
             kernel = layer.weights.reshape(high, wide, channels, made).transpose(3, 2, 0, 1)
-            pads = [high // 2, wide // 2] * 2
-            last = add("Conv", last, weight(kernel), weight(layer.bias), strides=list(stride), pads=pads)
-            last, channels = add("Relu", last), made
-        ends = [add(kind, last, axes=[2], keepdims=0) for kind in ("ReduceMean", "ReduceMax")]
-        flat = [add("Flatten", add("Transpose", end, perm=[0, 2, 1])) for end in ends]
-        last = add("Gemm", add("Concat", *flat, axis=1), weight(self.weights), weight(self.bias))
-        nodes.append(helper.make_node("Softmax", [last], ["scores"]))
-        return model_bytes(nodes, weights, (self.frames, self.bands), self.labels)
-
-
-def model_bytes(nodes: list[Any], weights: list[Any], fed: tuple[int, ...], labels: int) -> bytes:
-    """From `spectrum` to `scores`."""
-    graph = helper.make_graph(
-        nodes,
-        "spoken-digits",
-        [helper.make_tensor_value_info("spectrum", TensorProto.FLOAT, ["batch", *fed])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", labels])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+            fixed = {"strides": list(stride), "pads": [high // 2, wide // 2] * 2}
+            last = graph.add("Conv", last, graph.weight(kernel), graph.weight(layer.bias), **fixed)
+            last, channels = graph.add("Relu", last), made
+        ends = [graph.add(kind, last, axes=[2], keepdims=0) for kind in ("ReduceMean", "ReduceMax")]
+        flat = [graph.add("Flatten", graph.add("Transpose", end, perm=[0, 2, 1])) for end in ends]
+        return graph.add(
+            "Gemm", graph.add("Concat", *flat, axis=1), graph.weight(self.weights), graph.weight(self.bias)
+        )
 
 
 def softmax(sums: Array) -> Array:

@@ -18,6 +18,20 @@ pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/spoken_digits"
 STRANGER = "dan"
+LISTENER, OTHER_WORD = "mlperf-tiny/models/kws_ref_model_float32.tflite", 11
+HEARD_BY_IT = """
+import json, sys
+sys.path.insert(0, "spoken_digits")
+import onnxruntime
+from clips import read
+from graph import FED, Graph
+from listener import EARS, coefficients
+from train import fsdd, heard
+graph = Graph()
+model = graph.finished(graph.add("Flatten", coefficients(graph)), "mfcc", (49, EARS.bands), 490)
+clips = heard(read(fsdd()).sounds[::10], EARS)
+print(json.dumps(onnxruntime.InferenceSession(model).run(None, {FED: clips})[0].tolist()))
+"""
 pytestmark = pytest.mark.slow
 
 
@@ -26,7 +40,10 @@ def folder(tmp_path_factory, run) -> Path:
     made = tmp_path_factory.mktemp("spoken")
     words = made / "words.npz"
     run("spoken_digits/stand_ins.py", words, 25, 6)
-    run("spoken_digits/train.py", "--clips", words, "--without", STRANGER, "--out", made, "--steps", 80)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CASCADE_DATA", raising=False)
+        said = run("spoken_digits/train.py", "--clips", words, "--without", STRANGER, "--out", made, "--steps", 80)
+    (made / "said.txt").write_text(said)
     for settings in EXAMPLE.glob("*.toml"):
         shutil.copy(settings, made)
     target = "at most 1.5 points worse than the cloud, with 80 % confidence"
@@ -79,6 +96,10 @@ def test_it_can_be_evaluated(folder, run):
     assert said["samples"] == len(np.load(folder / "test.npz")["labels"])
 
 
+def test_without_the_listener_the_network_above_is_alone_and_says_so(folder):
+    assert "is alone" in (folder / "said.txt").read_text()
+
+
 def test_silence_is_an_error(cascade):
     assert cascade.ask(np.zeros(8000, np.int16)).outcome is Outcome.REFUSED
 
@@ -95,6 +116,26 @@ def test_what_is_no_number_is_an_error(cascade):
 def test_without_data_it_says_that_nothing_was_measured(run, monkeypatch):
     monkeypatch.delenv("CASCADE_DATA", raising=False)
     assert "nothing was measured" in run("spoken_digits/measure.py")
+
+
+def test_to_the_whole_listener_digits_are_other_words(real_data, run):
+    """So its front end is what it was trained with: else they would be silence to it, or anything."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(str(real_data / LISTENER))
+    interpreter.allocate_tensors()
+    fed, told = (each[0]["index"] for each in (interpreter.get_input_details(), interpreter.get_output_details()))
+    heard = []
+    for clip in json.loads(run("-c", HEARD_BY_IT)):
+        interpreter.set_tensor(fed, np.array(clip, np.float32).reshape(1, 49, 10, 1))
+        interpreter.invoke()
+        heard.append(interpreter.get_tensor(told).argmax() == OTHER_WORD)
+    assert np.mean(heard) > 0.95
+
+
+def test_three_speakers_and_the_listener_are_one_model(real_data, run, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    assert "alone" not in run("spoken_digits/train.py", "--without", "theo", "--out", tmp_path, "--steps", 1)
+    with np.load(tmp_path / "test.npz") as file, InMemoryCascade(tmp_path / "release") as cascade:
+        assert cascade.ask(file["sound"][0], final=True).outcome is Outcome.ANSWERED
 
 
 @pytest.mark.timeout(1800)
