@@ -96,7 +96,7 @@ def test_each_exit_answers_its_share_and_hidden_features_go_up(evaluate):
 def test_of_segments_all_are_run_again_where_one_is_missing(evaluate, folder):
     evaluate()
     sorted((folder / "cache").iterdir())[0].unlink()
-    assert sum(evaluate()["run_anew"].values()) in (60, 120)
+    assert sum(evaluate()["run_anew"].values()) in (60, 120, 180)
     assert sum(evaluate()["run_anew"].values()) == 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -13,7 +15,7 @@ from cloud_service.calibrating.guarantee import CannotPromise, all_climb
 from cloud_service.calibrating.targets import Circumstances, Losses, Target
 from cloud_service.calibrating.working_out import Plan, work_out
 
-DIGESTS = {"exit": "1" * 64, "rest": "2" * 64, "whole": "3" * 64}
+DIGESTS = {"exit": "1" * 64, "rest": "2" * 64, "whole": "3" * 64, "last": "4" * 64, "top": "5" * 64}
 CONFIDENCE, ALWAYS = GateSpec("confidence", 0.9), GateSpec("always")
 GATES = [CONFIDENCE, ALWAYS, ALWAYS]
 THREE_POINTS = Target("worse", 0.03)
@@ -52,8 +54,16 @@ def drawn(seed, samples, rest=0.95):
     )
 
 
-def risk_and_bytes(taken, thresholds):
-    stages = [weighed(*pair) for pair in zip(taken.stages, GATES, strict=True)]
+def taller(seed, samples):
+    """With a cloud above, which has both as well, and is right of all."""
+    low = drawn(seed, samples)
+    sure = np.where(np.stack([low.label == 0, low.label == 1], axis=1), 0.99, 0.01)
+    above = (stage("cloud", "last", sure, root=DIGESTS["exit"]), stage("cloud", "top", sure))
+    return replace(low, stages=(*low.stages, *above))
+
+
+def risk_and_bytes(taken, thresholds, gates=GATES):
+    stages = [weighed(*pair) for pair in zip(taken.stages, gates, strict=True)]
     scored = climb(taken, stages, thresholds)
     losses = Losses(all_climb(taken, stages), Circumstances())
     return losses.counted(THREE_POINTS, scored).mean, scored.device_bytes.mean()
@@ -80,6 +90,17 @@ def test_a_threshold_at_the_end_of_a_way_is_left_as_it_is():
     found = work_out(drawn(0, 1500), {}, gates, Plan(targets=(THREE_POINTS,)))
     assert found.gates[1] == gates[1]
     assert found.guarantee.thresholds == plain.guarantee.thresholds
+
+
+def test_in_a_tier_between_each_of_the_two_stages_has_a_threshold_of_its_own():
+    gates = [CONFIDENCE, CONFIDENCE, CONFIDENCE, ALWAYS, ALWAYS]
+    found = work_out(taller(0, 3000), {}, gates, Plan(targets=(THREE_POINTS,)))
+    _, rest, whole, *top = (gate.threshold for gate in found.gates)
+    assert 0.9 not in (rest, whole)
+    assert rest != whole
+    assert top == [None, None]
+    assert set(found.guarantee.scored.answered_by) == {0, 1, 2, 3, 4}
+    assert risk_and_bytes(taller(1, 50_000), found.guarantee.thresholds, gates)[0] < THREE_POINTS.bound
 
 
 def test_a_learned_gate_is_learned_of_those_alone_who_have_somebody_above():
