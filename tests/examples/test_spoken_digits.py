@@ -140,14 +140,16 @@ def test_three_speakers_and_the_listener_are_one_model(real_data, run, tmp_path)
 
 @pytest.mark.timeout(1800)
 def test_a_new_speaker_is_noticed_and_escalated(real_data, run, tmp_path):
-    """Each of the four; by how much the cascade falls is in the README as it was measured, kept or missed."""
+    """Each of the four. For three of them the cascade falls by less than half; the README tells who is missed."""
     run("spoken_digits/measure.py", "--ways", "strict", "--json", tmp_path / "found.json", timeout_s=1790.0)
-    for met in json.loads((tmp_path / "found.json").read_text()):
+    found = json.loads((tmp_path / "found.json").read_text())
+    for met in found:
         assert all(noticed is not None and noticed <= 200 for noticed in met["noticed"]), met["stranger"]
         (_, before), (_, after) = met["cascade"]
         assert after > before
         device, cascade = met["falls"]
         assert cascade < device
+    assert sum(cascade < device / 2 for device, cascade in (met["falls"] for met in found)) >= 3
 
 
 @pytest.mark.timeout(600)
