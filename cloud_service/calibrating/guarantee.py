@@ -36,7 +36,8 @@ ASSUMES = (
 )
 LEARN_SHARE = 0.15
 """Of samples, where only an order of thresholds has to be learned: more would be missed in the test."""
-
+LEARNED_FROM = 1500
+"""Samples to learn on, from which an order of several thresholds is learned where a fixed one would do."""
 
 JOULES_COUNT = 0.25
 """What a share of the device's joules counts, where the same share of bytes counts 1: links are scarcer."""
@@ -85,10 +86,12 @@ def guarantee(
     if not movable(stages):
         raise CannotPromise("no gate below the top has a threshold to choose")
     both = len({target.is_budget for target in targets}) == 2
-    if learn is None and (both or not is_fixed(stages)):
+    to_learn_on = round(learn_share * recordings.samples) if learn is None else learn.samples
+    fixed = is_fixed(stages) and (len(movable(stages)) == 1 or to_learn_on < LEARNED_FROM)
+    if learn is None and (both or not fixed):
         learn, recordings = split(recordings, learn_share, seed)
         stages = walk.stages(recordings)
-    path = walk.path(learn) if learn is not None else fixed_path(stages)
+    path = fixed_path(stages) if fixed or learn is None else walk.path(learn)
     order = walk.order(path, learn)
     return walk.tested(recordings, stages, order)
 
@@ -222,7 +225,7 @@ def all_climb(recordings: Recordings, stages: Sequence[Weighed]) -> Scored:
 
 
 def _answers_below(scored: Scored) -> bool:
-    return bool((scored.answered_by < len(scored.recordings.stages) - 1).any())
+    return not np.isin(scored.answered_by, np.flatnonzero(scored.recordings.crossings.ends)).all()
 
 
 def _slack(counted: Counted) -> float:

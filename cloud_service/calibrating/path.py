@@ -1,8 +1,10 @@
 """The order in which thresholds are tried: from everything climbs to everything is answered below.
 
-Of one threshold it is a fixed grid, which owes nothing to the data, so that all samples are left to test on. Of several
-it is learned on samples of its own: for each price of risk, from dear to cheap, the thresholds that are best at it, and
-small steps from each to the next. A greedy walk would not do: what it once gave to one exit it never takes back.
+Either it is a fixed grid, which owes nothing to the data, so that all samples are left to test on: the more links an
+answer saves, the more doubt it may have. Or it is learned, on samples of its own: for each price of risk, from dear to
+cheap, the thresholds that are best at it, and small steps from each to the next. A greedy walk would not do: what it
+once gave to one exit it never takes back. Learned on few samples an order is worse than a fixed one, and always where
+there is one threshold; a fixed one suffers from a stage that is surer of itself than others are, and knows no joules.
 """
 
 from __future__ import annotations
@@ -51,18 +53,23 @@ def movable(stages: Sequence[Weighed]) -> list[int]:
 
 
 def is_fixed(stages: Sequence[Weighed]) -> bool:
-    """Whether the order can be known without looking at data."""
-    free = movable(stages)
-    return len(free) == 1 and stages[free[0]].gate.stage.gate.name in FIXED_GRIDS
+    """Whether an order is known without looking at data: doubts are comparable where they are of one kind, and what an
+    answer saves is known where it saves links. Exits on one tier save each other's joules, which is another matter."""
+    free = [stages[number] for number in movable(stages)]
+    names = {stage.gate.stage.gate.name for stage in free}
+    return len(names) == 1 and names <= FIXED_GRIDS.keys() and len({stage.record.tier for stage in free}) == len(free)
 
 
 def fixed_path(stages: Sequence[Weighed]) -> Path:
     """Distances to certainty in a geometric series: an overconfident model differs in its ninth nine."""
-    (free,) = movable(stages)
+    free = movable(stages)
+    grid_of = FIXED_GRIDS[stages[free[0]].gate.stage.gate.name]
+    links = [len({stage.record.tier for stage in stages[number:]}) - 1 or 1 for number in free]
     doubt = np.concatenate([[0.0], 2.0 ** (np.arange(-30 * _FINENESS, 1) / _FINENESS)])
-    grid = FIXED_GRIDS[stages[free].gate.stage.gate.name](doubt)
-    usual: list[float | None] = [stage.gate.threshold for stage in stages]
-    return Path(tuple((*usual[:free], float(at), *usual[free + 1 :]) for at in _distinct(grid)), False)
+    columns: list[list[float | None]] = [[stage.gate.threshold] * len(doubt) for stage in stages]
+    for number, above in zip(free, links, strict=True):
+        columns[number] = grid_of(doubt * above / max(links)).tolist()
+    return Path(tuple(dict.fromkeys(zip(*columns, strict=True))), False)
 
 
 def _distinct(grid: Array) -> list[float]:

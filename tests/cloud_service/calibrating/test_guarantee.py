@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -56,13 +57,15 @@ def test_thresholds_that_only_look_good_on_the_recordings_are_caught_breaking_th
 
 
 @pytest.mark.slow
-def test_thresholds_are_not_timid(problems):
-    problem, runs = problems.PROBLEMS[0], 20
+@pytest.mark.parametrize("which", [0, 3])
+def test_thresholds_are_not_timid(which, problems):
+    problem, runs = problems.PROBLEMS[which], 20
     gates = problems.gates_of(problem)
     found = [
         guarantee(problems.drawn(problem, 4000, seed), gates, [HALF_A_POINT], 0.9).thresholds for seed in range(runs)
     ]
-    hindsight = [(float(at), None) for at in 1.0 - 2.0 ** -np.arange(0.0, 12.0, 0.125)]
+    levels = 1.0 - 2.0 ** -np.arange(0.0, 12.0, 0.125 if len(gates) == 2 else 0.5)
+    hindsight = [(*map(float, each), None) for each in product(levels, repeat=len(gates) - 1)]
     best = min(cost for risk, cost in truth(problem, problems, hindsight) if risk <= HALF_A_POINT.bound)
     assert np.mean([cost for _, cost in truth(problem, problems, found)]) <= 1.5 * best
 
