@@ -162,6 +162,8 @@ class Hop:
                 self._out.append(self.ladders.run(rung, (waiting.key,), (waiting.question,), self._now))
             else:
                 self.ladders.enqueue(waiting, rung)
+                if alone:
+                    self._out.extend(self.ladders.runs(self._now))
             return
         decision = Decision(CLIMB, "no_stage_here")
         waiting.steps.append(self.ladders.step(None, decision))

@@ -105,6 +105,7 @@ async def test_the_broker_runs_by_itself_and_says_what_it_is() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cascade.adapters.transports.embedded_broker", "--port", "0",
         stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )  # fmt: skip
     assert process.stderr is not None
     said = (await asyncio.wait_for(process.stderr.readline(), PATIENCE_S)).decode()

@@ -16,6 +16,7 @@ from cascade_cli.local_processes import end_by_signal
 def as_before() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
