@@ -125,7 +125,9 @@ class EdgeAgent:
             await self._socket.open()
         self._watches = make_watches(settings.streams, self._releases, self._runner, self.loop, self.tally, self._where)
         for watch in self._watches:
-            await watch.start(self._watches)
+            watch.meet(self._watches)
+        for watch in self._watches:
+            await watch.start()
         if isinstance(self._above, MqttAbove):
             self._tasks.append(asyncio.create_task(self._send_metrics(self._above), name="metrics to the gateway"))
 

@@ -215,6 +215,15 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
             if stream.sensor is None and stream.name not in self.asked_streams
         ]
 
+    @property
+    def _ever_on(self) -> set[str]:
+        """Streams whose sensors are on from the beginning, or can be woken: those that wake each other can't."""
+        wakes = {each.name: each.watch.wakes for each in self.streams if each.watch is not None and each.watch.wakes}
+        on = {each.name for each in self.streams} - set(wakes.values())
+        while woken := {wakes[name] for name in on & wakes.keys()} - on:
+            on |= woken
+        return on
+
     def _stream_mistakes(self, stream: StreamTable) -> list[str]:
         wrong = []
         by_socket = stream.name in self.asked_streams
@@ -229,6 +238,8 @@ class EdgeSettings(Table, frozen=True, kw_only=True):
             woken == stream.name or all(s.sensor is None for s in self.streams if s.name == woken)
         ):
             wrong.append(f'watch.wakes: found "{woken}", expected another stream, which has a sensor')
+        elif woken is not None and stream.name not in self._ever_on:
+            wrong.append(f'watch.wakes: found "{woken}", and nothing that is on by itself ever wakes "{stream.name}"')
         if stream.watch is not None and stream.sensor is None:
             wrong.append("watch: is there without a sensor, whose samples it would watch")
         return wrong

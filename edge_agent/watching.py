@@ -70,6 +70,9 @@ class SensorWatch:
         self._keeping: asyncio.Task[None] | None = None
         """There while the sensor is switched on."""
         self._switching: asyncio.Task[None] | None = None
+        self._woken_by: set[str] = set()
+        """Streams that want this sensor on now: it sleeps when none of them does."""
+        self._over = False
 
     @property
     def begins_off(self) -> bool:
@@ -82,16 +85,22 @@ class SensorWatch:
         """For how long its model has been looking, from any thread."""
         return self._waker.busy_s() if self._waker is not None else 0.0
 
-    async def start(self, watches: list[SensorWatch]) -> None:
-        """Raises what can never work, unless the sensor begins switched off: then it is told when it is woken."""
+    def meet(self, watches: list[SensorWatch]) -> None:
+        """Before any of them starts: what starts first may wake what has not."""
         self._others = {watch.stream.name: watch for watch in watches}
-        on = not self.begins_off
-        if on:
-            await self.sensor.start(self._emit)
-            self._keep_on(started=True)
-        self.energy.begin(self._clock(), on)
+        if self.begins_off:
+            self.energy.begin(self._clock(), on=False)
+
+    async def start(self) -> None:
+        """Raises what can never work, unless the sensor begins switched off: then it is told when it is woken."""
+        if self.begins_off:
+            return
+        await self.sensor.start(self._emit)
+        self._keep_on(started=True)
+        self.energy.begin(self._clock(), on=True)
 
     async def stop(self) -> None:
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
         if self._switching is not None:
@@ -107,9 +116,12 @@ class SensorWatch:
             await asyncio.wait([self._keeping])
         await self._looked_at()
 
-    def switch(self, on: bool) -> None:
-        """By the watch of another stream."""
-        before = self._switching
+    def switch(self, on: bool, by: str) -> None:
+        """By the watch of another stream, of which there may be several. Not after the end: that would be for good."""
+        (self._woken_by.add if on else self._woken_by.discard)(by)
+        if self._over:
+            return
+        on, before = bool(self._woken_by), self._switching
 
         async def change() -> None:
             if before is not None:
@@ -188,9 +200,9 @@ class SensorWatch:
             case Ask(window):
                 self._ask(window)
             case SensorOn(stream):
-                self._others[stream].switch(True)
+                self._others[stream].switch(True, self.stream.name)
             case SensorOff(stream):
-                self._others[stream].switch(False)
+                self._others[stream].switch(False, self.stream.name)
 
     def _ask(self, window: Tensors) -> None:
         name = self.stream.name

@@ -161,6 +161,19 @@ def test_what_does_not_go_together_is_told_with_its_key(old: str, new: str, mist
     assert any(told.startswith(mistake) for told in mistakes(WHOLE.replace(old, new), tmp_path))
 
 
+def test_streams_that_wake_each_other_would_never_be_on(tmp_path: Path) -> None:
+    sensor = '[streams.sensor]\nkind = "replay"\npath = "digits.npz"\n'
+    streams = "".join(
+        f'[[streams]]\nname = "{name}"\ntask = "digits"\nwatch = {{ wakes = "{wakes}" }}\n{sensor}'
+        for name, wakes in (("a", "b"), ("b", "a"), ("mic", "cam"))
+    )
+    found = mistakes(f"{ALONE}\n{streams}", tmp_path)
+    assert [told.partition(",")[0] for told in found] == [
+        'streams[1].watch.wakes: found "b"',
+        'streams[2].watch.wakes: found "a"',
+    ]
+
+
 @pytest.mark.parametrize(("more", "port"), [("", 1883), ('ca_file = "secret"', 8883), ("port = 1234", 1234)])
 def test_the_port_is_the_usual_one_with_or_without_encryption(more: str, port: int, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")

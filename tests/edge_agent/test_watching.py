@@ -223,6 +223,37 @@ async def test_the_joules_of_a_sensor_are_counted_in_both_states(agent: Make, tm
     assert ("mic", "on", "estimated") in joules
 
 
+@pytest.fixture
+def woken(agent: Make, tmp_path: Path) -> EdgeAgent:
+    """An agent with a camera, listed first, that two microphones wake, which hear nothing."""
+    release = write_ladder(tmp_path / "r", "word", scripted("s", 400, "int16", [0.1, 0.9]))
+    sensor = microphone(write_sound(tmp_path / "s.wav", (1, 0.0005)), rate_hz=50, repeat=True)
+    watch = {"trigger": {"kind": "sound_level"}, "wakes": "camera"}
+    mics = [{"name": name, "task": "word", "sensor": sensor, "watch": watch} for name in ("left", "right")]
+    return agent({"word": release}, {"name": "camera", "task": "word", "sensor": sensor}, *mics, out=io.BytesIO())
+
+
+async def test_a_sensor_that_two_streams_wake_sleeps_when_neither_wants_it(woken: EdgeAgent) -> None:
+    on = []
+    async with woken, asyncio.timeout(20):
+        camera = woken._watches[0]
+        for wants, who in [(True, "left"), (True, "right"), (False, "left"), (False, "right")]:
+            camera.switch(wants, who)
+            await asyncio.wait([camera._switching])
+            on.append(camera._keeping is not None)
+    assert (on, camera.energy.switches) == ([True, True, True, False], 1)
+
+
+async def test_a_sensor_that_was_stopped_for_good_is_not_woken_again(woken: EdgeAgent) -> None:
+    async with woken, asyncio.timeout(20):
+        camera = woken._watches[0]
+        await camera.stop()
+        camera.switch(True, "left")
+        if camera._switching is not None:
+            await asyncio.wait([camera._switching])
+        assert camera._keeping is None
+
+
 WATCHED = {"by": "row", "window": 800, "step": 800, "wake_task": "word"}
 
 
