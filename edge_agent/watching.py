@@ -38,6 +38,11 @@ from edge_agent.waker import Waker
 log = logging.getLogger(__name__)
 RETRY_S = 5.0
 """After a sensor broke: when it is started again."""
+BAD_SAMPLES = {
+    "not_finite": "has a number that is not finite",
+    "misfit": "is of another shape or type than those before, or its trigger can't hear it",
+    "flat": "doesn't vary, or is the one before again: is the sensor muted, covered or stuck?",
+}
 
 
 class SensorWatch:
@@ -60,6 +65,8 @@ class SensorWatch:
         self.sensor = make_sensor(stream.name, stream.sensor)
         self.energy = SensorEnergy(stream.sensor.watts_on, stream.sensor.watts_off)
         self._told: set[str] = set()
+        self._bad = 0
+        """Samples so far that were no good."""
         self._loop, self._names, self._waker, self._stage = loop, names, waker, stage
         self._clock = loop.shell.drive.clock
         self._others: Mapping[str, SensorWatch] = {}
@@ -167,6 +174,8 @@ class SensorWatch:
         """Back when there is room for the next: a sensor that can wait loses nothing to a slow model."""
         await self._loop.room()
         self._take(Sampled({name: np.asarray(array) for name, array in sample.tensors.items()}))
+        if sum(self.watch.counts.bad.values()) != self._bad:
+            self._tell_of_bad()
         if self.watch.crowded:
             await self._looked_at()
 
@@ -218,9 +227,17 @@ class SensorWatch:
             self._tell(error)
 
     def _tell(self, error: BadInput) -> None:
-        if not self._told:
-            self._told.add(str(error))
+        if "asked" not in self._told:
+            self._told.add("asked")
             log.warning("stream %s: %s (told once, counted always)", self.stream.name, error)
+
+    def _tell_of_bad(self) -> None:
+        """Once of each kind: one that a trigger can't hear would be silent for ever. Of a model's the waker does."""
+        bad = self.watch.counts.bad
+        for kind in [each for each in bad if bad[each] and each not in self._told and each in BAD_SAMPLES]:
+            self._told.add(kind)
+            log.warning("stream %s: a sample %s (told once, counted always)", self.stream.name, BAD_SAMPLES[kind])
+        self._bad = sum(bad.values())
 
     def _arrange_waking(self, now: float) -> None:
         if self._timer is not None:

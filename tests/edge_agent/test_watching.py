@@ -223,6 +223,17 @@ async def test_the_joules_of_a_sensor_are_counted_in_both_states(agent: Make, tm
     assert ("mic", "on", "estimated") in joules
 
 
+async def test_a_sensor_that_its_trigger_can_not_hear_is_told_once(agent: Make, tmp_path: Path, caplog: Any) -> None:
+    release = write_ladder(tmp_path / "r", "word", scripted("s", 400, "int16", [0.1, 0.9]))
+    np.savez(tmp_path / "rows.npz", sound=np.full((9, 1), 30_000, np.int16))
+    sensor = {"kind": "replay", "path": str(tmp_path / "rows.npz")}
+    watch = {"by": "row", "window": 400, "step": 400, "trigger": {"kind": "sound_level"}}
+    made = agent({"word": release}, {"name": "mic", "task": "word", "sensor": sensor, "watch": watch}, out=io.BytesIO())
+    await run(made)
+    assert said(made, WATCH_BAD)["mic", "misfit"] == 9.0
+    assert caplog.text.count("its trigger can't hear it") == 1
+
+
 @pytest.fixture
 def woken(agent: Make, tmp_path: Path) -> EdgeAgent:
     """An agent with a camera, listed first, that two microphones wake, which hear nothing."""

@@ -33,7 +33,7 @@ class Trigger:
     def __init__(self, spec: AnyTrigger) -> None:
         self._tensor = spec.tensor
         self._listener = TRIGGERS[type(spec)](spec)
-        self._hysteresis = Hysteresis(spec.on_at, spec.off_at)
+        self._hysteresis = Hysteresis(spec.on_at, spec.falls_at)
 
     @property
     def on(self) -> bool:

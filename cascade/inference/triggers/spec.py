@@ -6,7 +6,7 @@ Each has a level, in a unit of its own, from which it is on (`on_at`) and a lowe
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -24,10 +24,22 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The level below which it is off again."""
     tensor: str = ""
     """Which array of a sample it hears. Empty: the only one, or the first."""
+    lowest: ClassVar[float] = 0.0
+    """No level is lower."""
+
+    @property
+    def falls_at(self) -> float:
+        """The level below which it is off again."""
+        return self.off_at
 
     def mistakes(self) -> list[str]:
         if self.off_at > self.on_at:
             return [f"off_at: found {self.off_at:g}, expected on_at ({self.on_at:g}) or less"]
+        if self.falls_at <= self.lowest:
+            return [
+                f"off_at: found {self.off_at:g}, expected more than {self.lowest:g}: no level is lower, "
+                "and it would never be off again"
+            ]
         return []
 
 
@@ -38,6 +50,7 @@ class SoundLevel(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="
     off_at: float = -45.0
     full_scale: Annotated[float, Meta(ge=0)] = 0.0
     """The largest number there can be. 0: of whole numbers that of their type, of others 1."""
+    lowest: ClassVar[float] = -120.0
 
 
 class Voice(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="voice"):
@@ -58,6 +71,7 @@ class Voice(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="voice
     """How fast what goes on becomes background. It falls at once."""
     full_scale: Annotated[float, Meta(ge=0)] = 0.0
     """As of `sound_level`."""
+    lowest: ClassVar[float] = float("-inf")
 
     def mistakes(self) -> list[str]:
         wrong = super().mistakes()
@@ -82,6 +96,12 @@ class Motion(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="moti
     full_scale: Annotated[float, Meta(ge=0)] = 0.0
     """As of `sound_level`."""
 
+    def mistakes(self) -> list[str]:
+        wrong = super().mistakes()
+        if self.cells == 1 and not self.same_light:
+            wrong.append("cells: found 1, expected more: one alone can't tell a motion from a change of light")
+        return wrong
+
 
 class Activity(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="activity"):
     """How much readings (accelerations, vibration) move about their slow mean: root of the mean square over all axes,
@@ -89,10 +109,15 @@ class Activity(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="ac
 
     on_at: Positive
     off_at: Annotated[float, Meta(ge=0)] = 0.0
+    """0: half of `on_at`."""
     settle: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     """How many readings the slow mean looks back, roughly."""
     one_sensor: bool = False
     """A sample with one axis is a stretch of readings of one sensor. Without, it is one reading of several."""
+
+    @property
+    def falls_at(self) -> float:
+        return self.off_at or 0.5 * self.on_at
 
 
 class Change(TriggerSpec, frozen=True, kw_only=True, tag_field="kind", tag="change"):

@@ -47,6 +47,25 @@ def test_a_level_that_is_none_is_never_nothing() -> None:
     assert Hysteresis(on_at=3.0, off_at=1.0).hear(math.nan)
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_is_usual_of_a_trigger_can_go_on_and_off(spec: AnyTrigger) -> None:
+    assert not spec.mistakes()
+    hysteresis = Hysteresis(spec.on_at, spec.falls_at)
+    assert [hysteresis.hear(level) for level in (MOST, max(spec.lowest, -MOST))] == [True, False]
+
+
+def test_activity_that_ends_is_over() -> None:
+    trigger = Trigger(Activity(on_at=0.5, settle=1000))
+    heard = [trigger.hear({"x": np.array([0.0, 0.0, reading])}) for reading in [9.8] * 50 + [14.8] + [9.8] * 9]
+    assert (heard.index(True), heard[-1]) == (50, False)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 512), (4, 4, 4)])
+def test_what_has_no_loudness_is_not_silence(shape: tuple[int, ...]) -> None:
+    with pytest.raises(BadInput, match="expected 2 rows or more"):
+        HearsLoudness(SoundLevel()).level(np.full(shape, 30_000, np.int16))
+
+
 @pytest.mark.parametrize(("share", "level"), [(1.0, -3.01), (0.1, -23.01), (0.0, -120.0)])
 def test_the_level_of_a_sine_is_its_root_mean_square(share: float, level: float) -> None:
     assert HearsLoudness(SoundLevel()).level(tone(1000, share)) == pytest.approx(level, abs=0.02)
@@ -231,6 +250,10 @@ def test_the_trigger_hears_the_tensor_that_it_was_told_to() -> None:
         (Voice(rate_hz=300.0), "low_hz: found 200, expected less than half"),
         (Voice(rate_hz=16000.0, high_hz=100.0), "low_hz: found 200, expected less than high_hz"),
         (Change(learn=200), "learn: found 200, expected memory"),
+        (Change(off_at=0.0), "off_at: found 0, expected more than 0: no level is lower"),
+        (Motion(off_at=0.0), "off_at: found 0, expected more than 0: no level is lower"),
+        (SoundLevel(off_at=-120.0), "off_at: found -120, expected more than -120"),
+        (Motion(cells=1), "cells: found 1, expected more"),
     ],
 )
 def test_settings_that_contradict_each_other_are_told(spec: AnyTrigger, said: str) -> None:
