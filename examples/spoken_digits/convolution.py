@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from graph import FED, Array, Graph
+from graph import SPECTRUM, Array, Graph
 
 BATCH = 64
 LEARNING, DECAY, DROPPED, UNSURE = 2e-3, 1e-3, 0.3, 0.05
@@ -141,8 +141,9 @@ class Network:
 
     def sums(self, graph: Graph) -> str:
         """Of spectra (batch, frames, bands) per label, before they become probabilities; the evening is part of it."""
-        loudest = graph.add("ReduceMax", FED, axes=[1, 2], keepdims=1)
-        below = graph.add("Max", graph.add("Sub", FED, loudest), graph.weight(-RANGE_NATS))
+        spectrum = graph.fed(SPECTRUM, (self.frames, self.bands))
+        loudest = graph.add("ReduceMax", spectrum, axes=[1, 2], keepdims=1)
+        below = graph.add("Max", graph.add("Sub", spectrum, loudest), graph.weight(-RANGE_NATS))
         centred = graph.add("Sub", below, graph.add("ReduceMean", below, axes=[1], keepdims=1))
         last = graph.add("Mul", centred, graph.weight(2.0 / RANGE_NATS))
         last = graph.add("Reshape", last, graph.weight([-1, 1, self.frames, self.bands]))

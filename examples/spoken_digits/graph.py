@@ -10,15 +10,23 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Array = npt.NDArray[Any]
-FED = "spectrum"
+SPECTRUM, SOUND = "spectrum", "sound"
+"""What a model may be fed with: log-mel spectra (batch, frames, bands), and the numbers that they are made of."""
 
 
 class Graph:
-    """From `spectrum` (batch, …) to one output. Nodes stand in their order, and each has one output."""
+    """Nodes stand in their order, and each has one output."""
 
     def __init__(self) -> None:
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        """Their shapes, without the batch."""
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
+
+    def fed(self, name: str, shape: tuple[int, ...]) -> str:
+        """An input. Several networks may hear the same one."""
+        assert self.inputs.setdefault(name, shape) == shape
+        return name
 
     def weight(self, values: Any) -> str:
         """Numbers that are part of the model: float32, or whole ones where they are whole (shapes)."""
@@ -32,15 +40,23 @@ class Graph:
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **fixed))
         return name
 
-    def finished(self, last: str, name: str, fed: tuple[int, ...], numbers: int) -> bytes:
+    def part(self, of: str, axis: int, begin: int, end: int) -> str:
+        return self.add("Slice", of, *(self.weight([each]) for each in (begin, end, axis)))
+
+    def finished(self, last: str, name: str, *shape: int) -> bytes:
+        """`shape`: of the output, without the batch."""
         self._nodes.append(helper.make_node("Identity", [last], [name]))
         graph = helper.make_graph(
             self._nodes,
             "spoken-digits",
-            [helper.make_tensor_value_info(FED, TensorProto.FLOAT, ["batch", *fed])],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", numbers])],
+            [_numbers(each, fed) for each, fed in self.inputs.items()],
+            [_numbers(name, shape)],
             self._weights,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
+
+
+def _numbers(name: str, shape: tuple[int, ...]) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])

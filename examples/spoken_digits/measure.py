@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from clips import Array, Clips, read
 from msgspec.structs import replace
-from train import fsdd, warn_if_alone, write
+from train import fsdd, warn_of_missing, write
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.world import InMemoryCascade
@@ -183,7 +183,7 @@ def main() -> None:
         print("spoken_digits: CASCADE_DATA is not set, nothing was measured")
         return
     found: list[dict[str, Any]] = []
-    warn_if_alone()
+    warn_of_missing()
     print(HEADER, flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         clips = read(options.clips or fsdd())
