@@ -65,7 +65,7 @@ def _made(
         release = by_task[stream.watch.wake_task]
         waker = Waker(stream.name, release, settings, engine, tally, loop.shell.call_from_thread)
     stages = _stages(stream.task, by_task)
-    names = tuple(spec.tensor for spec in stages[0].inputs if spec.asked) if stages else ()
+    names = tuple(stages[0].asks_for) if stages else ()
     watch = SensorWatch(stream, settings, loop, names, waker, _entry(stream, stages))
     count(watch, tally)
     return watch

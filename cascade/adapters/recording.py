@@ -15,8 +15,7 @@ from cascade.adapters.samples import payload_of
 from cascade.adapters.stage_runner import StageRunner
 from cascade.errors import BadInput
 from cascade.inference.recordings import ENCODING, NO_LABEL, REPEATED, Array, BadRecording, Recordings
-from cascade.messages import DTYPES, Payload, Question, payload_digest
-from cascade.release.bundle import StageSpec
+from cascade.messages import Payload, Question, payload_digest
 
 
 class LabelledSample(NamedTuple):
@@ -41,7 +40,7 @@ def record(
     Milliseconds are a batch's, shared out."""
     releases = [open_release(folder, tier) for tier in tiers_of(folder)]
     first = releases[0].bundle.manifest.stages[0]
-    names = tuple(each.tensor for each in first.inputs if each.asked)
+    names = tuple(first.asks_for)
     ladder = RecordedLadder(releases, runner, encoding, wanted)
     labels: list[str] = []
     different: set[bytes] = set()
@@ -55,7 +54,7 @@ def record(
         raise BadRecording("nothing to record: no samples")
     repeated = 1.0 - len(different) / len(labels)
     notes = {"ms": "of a batch, shared out evenly", REPEATED: f"{repeated:.6f}", ENCODING: encoding}
-    return _recordings(releases[0].manifest.task, ladder, labels, _raw_bytes(first), source, notes)
+    return _recordings(releases[0].manifest.task, ladder, labels, sum(first.asks_for.values()), source, notes)
 
 
 def _batches(samples: Iterable[LabelledSample], size: int) -> Iterator[list[LabelledSample]]:
@@ -86,11 +85,6 @@ def _question(release: LoadedRelease, number: int, payload: Payload) -> Question
         age_ms=1.0,
         digest=b"0" * 16,
     )
-
-
-def _raw_bytes(stage: StageSpec) -> int:
-    """Of the tensors that it asks for."""
-    return sum(DTYPES[each.dtype] * int(np.prod(each.shape)) for each in stage.inputs if each.asked)
 
 
 def _recordings(

@@ -23,8 +23,7 @@ class TensorNames:
 
     def __init__(self, releases: Sequence[LoadedRelease]) -> None:
         self._by_task = {
-            release.manifest.task: tuple(spec.tensor for spec in release.bundle.manifest.stages[0].inputs if spec.asked)
-            for release in releases
+            release.manifest.task: tuple(release.bundle.manifest.stages[0].asks_for) for release in releases
         }
 
     def of(self, task: str) -> tuple[str, ...]:

@@ -71,10 +71,9 @@ def _inputs(readers: Sequence[InputReader], look: Look) -> dict[str, Array]:
 
 
 def _named(window: Tensors, asked: Sequence[InputReader]) -> Tensors:
-    """A single array is the model's only input, whatever the sensor calls it."""
-    if len(window) == 1 and len(asked) == 1:
-        return {asked[0].spec.tensor: next(iter(window.values()))}
-    return window
+    """A single array is the only tensor that the model reads, whatever the sensor calls it."""
+    tensors = {reader.spec.tensor for reader in asked}
+    return dict(zip(tensors, window.values(), strict=True)) if len(window) == len(tensors) == 1 else window
 
 
 def _carried(readers: Sequence[InputReader], outputs: Mapping[str, Array]) -> Tensors:

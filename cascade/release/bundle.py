@@ -8,7 +8,7 @@ The digest of a manifest is the SHA-256 of its bytes, so a release digest fixes 
 from __future__ import annotations
 
 from hashlib import sha256
-from math import isfinite
+from math import isfinite, prod
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, TypeVar
 
@@ -144,6 +144,12 @@ class StageSpec(Described, frozen=True):
     """Cheap numbers of the input that a learned gate looks at: `cascade.inference.cues`."""
     sends: tuple[SentSpec, ...] = ()
     """Of a segment: the hidden features that may go up in place of the input, where they are smaller."""
+
+    @property
+    def asks_for(self) -> dict[str, int]:
+        """The tensors of a question that it reads, each once though several inputs be made of it, with their bytes
+        before these are compressed."""
+        return {spec.tensor: prod(spec.shape) * DTYPES[spec.dtype] for spec in self.inputs if spec.asked}
 
 
 class Requirements(Described, frozen=True):

@@ -51,11 +51,6 @@ def with_share_of(costs: Costs, others: Costs, share: float) -> Costs:
     )
 
 
-def input_bytes(stage: StageSpec) -> int:
-    """Of one sample, as it is asked about and as it travels before it is compressed."""
-    return sum(math.prod(spec.shape) * DTYPES[spec.dtype] for spec in stage.inputs if spec.asked)
-
-
 def _preparing(spec: InputSpec) -> int:
     return multiply_adds_of(spec.features, spec.shape)
 

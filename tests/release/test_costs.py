@@ -6,7 +6,7 @@ from typing import Any
 
 from cascade.adapters.energy.estimate import joules_of
 from cascade.release.bundle import Costs, InputSpec, OutputSpec, StageSpec
-from cascade.release.costs import input_bytes, whole_costs
+from cascade.release.costs import whole_costs
 from cascade.release.features import Feature
 from cascade.release.preprocessing import Channels, LowPass, Resize
 from cascade.release.spectra import LogMel
@@ -44,7 +44,7 @@ def test_fewer_sensors_cost_less_to_ask_about_and_to_run() -> None:
         stage((100, 8), multiply_adds=800, at_elements=800),
         stage((100, 2), multiply_adds=800, at_elements=800),
     )
-    assert (input_bytes(eight), input_bytes(two)) == (3200, 800)
+    assert (eight.asks_for, two.asks_for) == ({"x": 3200}, {"x": 800})
     assert joules_of(whole_costs(two)) < joules_of(whole_costs(eight)) / 3
     kept = whole_costs(stage((100, 8), Channels(keep=(0, 1)), multiply_adds=800, at_elements=800))
     assert kept.multiply_adds == 200
@@ -69,4 +69,9 @@ def test_a_part_of_the_costs_is_not_shown_as_all_of_them() -> None:
 
 def test_what_is_not_in_the_question_is_not_counted_as_its_bytes() -> None:
     rate = InputSpec(tensor="rate", shape=(), model_input="rate", value=16000.0)
-    assert input_bytes(stage((10,), more=(rate,))) == 40
+    assert stage((10,), more=(rate,)).asks_for == {"x": 40}
+
+
+def test_a_tensor_of_which_two_inputs_are_made_is_asked_for_once() -> None:
+    spectrum = InputSpec(tensor="x", shape=(10,), model_input="spectrum")
+    assert stage((10,), more=(spectrum,)).asks_for == {"x": 40}
