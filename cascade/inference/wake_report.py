@@ -44,17 +44,20 @@ class WakeReport(NamedTuple):
 
 
 def score_wakes(wakes_s: Sequence[float], words: Sequence[Word], hours: float, within_s: float) -> WakeReport:
-    """A wake belongs to a word if it comes after its begin and not later than `within_s` after its end."""
+    """A wake belongs to a word if it comes after its begin and not later than `within_s` after its end: of several,
+    to the earliest that has not woken yet, because that one can wait the least."""
+    words = sorted(words, key=lambda word: word.end_s)
     heard: dict[Word, float] = {}
     false_accepts = repeats = 0
     for at_s in sorted(wakes_s):
-        word = next((word for word in words if word.begin_s <= at_s <= word.end_s + within_s), None)
-        if word is None:
-            false_accepts += 1
-        elif word in heard:
+        near = [word for word in words if word.begin_s <= at_s <= word.end_s + within_s]
+        word = next((word for word in near if word not in heard), None)
+        if word is not None:
+            heard[word] = at_s
+        elif near:
             repeats += 1
         else:
-            heard[word] = at_s
+            false_accepts += 1
     delays_s = tuple(at_s - word.end_s for word, at_s in heard.items())
     return WakeReport(hours, len(words), len(words) - len(heard), false_accepts, repeats, delays_s)
 

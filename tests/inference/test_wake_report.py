@@ -27,6 +27,12 @@ def test_a_word_that_wakes_twice_is_a_repeat() -> None:
     assert score_wakes([1.4, 1.9], WORDS, 1.0, within_s=0.5).repeats == 1
 
 
+def test_of_two_words_in_quick_succession_each_has_its_wake() -> None:
+    words = [Word(0.0, 0.5), Word(0.7, 1.2)]
+    report = score_wakes([0.6, 1.1, 1.3], words, 1.0, within_s=1.0)
+    assert (report.missed, report.repeats, report.false_accepts) == (0, 1, 0)
+
+
 def test_nothing_heard_in_no_time_is_not_a_rate() -> None:
     report = score_wakes([], [], 0.0, 1.0)
     assert math.isnan(report.false_accepts_per_hour)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cascade.release.preprocessing import Rssi
 
 NOTHING_HEARD = "no access point in it was heard"
+NO_STRENGTH = "{:g} dBm is no signal strength: is that number what stands for not heard (`absent`)?"
 Array = npt.NDArray[Any]
 
 
@@ -22,6 +23,13 @@ def rssi(batch: Array, feature: Rssi) -> Array:
 
 
 def flaws(batch: Array, feature: Rssi) -> dict[int, str]:
-    """A fingerprint of nothing is no place: told, and not the place where nothing is heard."""
-    heard = ((batch != feature.absent) & (batch >= feature.least_dbm)).reshape(len(batch), -1).any(axis=1)
-    return dict.fromkeys(np.flatnonzero(~heard).tolist(), NOTHING_HEARD)
+    """A fingerprint of nothing is no place: told, and not the place where nothing is heard. Nor is one by another
+    convention, in which what was not heard would be the strongest of all."""
+    rows = batch.reshape(len(batch), -1)
+    there = rows != feature.absent
+    heard = (there & (rows >= feature.least_dbm)).any(axis=1)
+    found = dict.fromkeys(np.flatnonzero(~heard).tolist(), NOTHING_HEARD)
+    beyond = there & (rows > max(0.0, feature.strongest_dbm))
+    for row in np.flatnonzero(beyond.any(axis=1)).tolist():
+        found[row] = NO_STRENGTH.format(float(rows[row][beyond[row]][0]))
+    return found

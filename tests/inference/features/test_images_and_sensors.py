@@ -164,6 +164,12 @@ def test_a_place_where_nothing_is_heard_is_told() -> None:
     assert judged(np.array([[100, 100], [100, -50]]), Rssi()) == {0: "no access point in it was heard"}
 
 
+def test_what_was_not_heard_by_another_convention_is_not_the_strongest() -> None:
+    bad = judged(np.array([[100, -60], [0, -60], [-0.5, -60]], np.float32), Rssi(absent=0.0))
+    assert {row: why[:25] for row, why in bad.items()} == {0: "100 dBm is no signal stre"}
+    assert not judged(np.array([[100, 0], [100, -60]], np.int8), Rssi(strongest_dbm=-30.0))
+
+
 @pytest.mark.parametrize(
     ("features", "shape", "said"),
     [
