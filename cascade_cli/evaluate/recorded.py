@@ -137,8 +137,9 @@ class _Recorder:
         spec, digest = self._specs[place]
         data, engine = self._data.digest(begin, end), repr(self._engine)
         parts: tuple[object, ...] = (digest, data, __version__, engine, spec.costs, spec.cues)
-        if spec.sends:
-            parts += (self._encoding,)
+        if spec.sends:  # whether it goes up is also a matter of who else of this tier sends
+            senders = [each for (tier, _), (other, each) in self._specs.items() if tier == place[0] and other.sends]
+            parts += (self._encoding, senders)
         return self._cache / f"{blake2b(repr(parts).encode(), digest_size=20).hexdigest()}.npz"
 
     def _kept(self, place: Place, begin: int, end: int) -> StageRecord | None:

@@ -105,6 +105,36 @@ def test_a_replay_decides_the_same_again(evaluate):
     assert first["systems"] == second["systems"]
 
 
+def write_release_that_sends(folder, *exits):
+    """Of the two exits on the device those send that are named here; the gateway goes on from the first."""
+    sends = (SentSpec(output="h", shape=(6,)),), (SentSpec(output="h", shape=(4,)),)
+    stages = (
+        stage("exit1", InputSpec(tensor="image", shape=(WIDTH,)), sends=sends[0]),
+        stage("exit2", InputSpec(tensor="h", shape=(6,), segment="exit1"), sends=sends[1] if "exit2" in exits else ()),
+    )
+    edge = BundleManifest(format=1, name="e", task="t", tier="edge", stages=stages, files={})
+    files = {"exit1": script(WIDTH, 0, 6), "exit2": script(6, 0, 4)}
+    written = write_bundle(folder / "edge", edge, files).manifest
+    digest = stage_digest(written.stages[0], written)
+    above = (
+        stage("whole", InputSpec(tensor="image", shape=(WIDTH,))),
+        stage("rest", InputSpec(tensor="h", shape=(6,), continues=digest)),
+    )
+    fog = BundleManifest(format=1, name="f", task="t", tier="fog", stages=above, files={})
+    write_bundle(folder / "fog", fog, {"whole": script(WIDTH, 4), "rest": script(6, 4)})
+    gates = [StageGate(tier="edge", stage=each.name, gate=GateSpec("confidence", 0.8)) for each in stages]
+    write_release(folder, "r", "t", [*gates, *[StageGate("fog", each.name, GateSpec("always")) for each in above]])
+
+
+def test_what_a_segment_sends_is_kept_beside_what_the_others_of_its_model_send(evaluate, folder):
+    for name, exits in (("one", ["exit1"]), ("both", ["exit1", "exit2"])):
+        write_release_that_sends(folder / name, *exits)
+    first = evaluate("--release", str(folder / "one"))
+    evaluate("--release", str(folder / "both"))
+    again = evaluate("--release", str(folder / "one"))
+    assert first["thresholds_moved"] == again["thresholds_moved"]
+
+
 @pytest.mark.needs_services
 @pytest.mark.slow
 def test_over_processes_the_same_is_answered(evaluate):
