@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     first = parser.add_argument_group("record first")
     first.add_argument("--record", type=Path, metavar="DATA", help="samples: an .npz file, or a folder of images")
     first.add_argument("--labels", metavar="NAME", help=f"of an .npz file: its array of labels ({USUAL_LABELS})")
-    first.add_argument("--encoding", default="zlib", help="how inputs travel: raw, zlib (absent), zstd")
+    first.add_argument("--encoding", default="zlib", help="that of the streams: none, zlib (absent), zstd")
     what = parser.add_argument_group("what is wanted")
     what.add_argument(
         "--target", nargs="+", action="append", default=[], metavar="WORD",

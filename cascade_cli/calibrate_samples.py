@@ -39,7 +39,7 @@ def record_samples(wanted: argparse.Namespace) -> None:
                 wanted.release,
                 samples,
                 runner,
-                encoding=wanted.encoding,
+                encoding="raw" if wanted.encoding == "none" else wanted.encoding,
                 source=wanted.record.name,
                 progress=_progress,
             )

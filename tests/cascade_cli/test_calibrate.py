@@ -65,6 +65,11 @@ def test_samples_are_recorded_and_become_thresholds_with_a_promise(calibrate, fo
     assert len(release.ladder.models_above) == 2
 
 
+@pytest.mark.parametrize(("encoding", "code"), [("none", 0), ("raw", 0), ("gzip", 1)])
+def test_encodings_are_named_as_those_of_streams(calibrate, folder, encoding, code):
+    assert bool(calibrate("--record", folder / "samples.npz", "--encoding", encoding).code) == bool(code)
+
+
 def samples(folder, name="other.npz", **changes):
     with np.load(folder / "samples.npz") as file:
         arrays = {each: file[each] for each in file.files} | changes
