@@ -16,7 +16,7 @@ from cascade_cli.journal_hop import rebuilt
 
 
 class Lived(NamedTuple):
-    """All questions of one life that have ended, in the order in which they were asked."""
+    """All questions of one task and one life that have ended, in the order in which they were asked."""
 
     ladder: Ladder
     told: list[Told]
@@ -31,8 +31,10 @@ class Lived(NamedTuple):
 class _Watcher:
     """Stands beside the hop as it goes through its journal again."""
 
-    def __init__(self) -> None:
-        self.ladders: list[Ladder] = []
+    def __init__(self, task: str) -> None:
+        self.ladders: dict[str, Ladder] = {}
+        """The newest of each task."""
+        self._task = task
         self.asked: dict[Key, float] = {}
         self.first: dict[Key, tuple[Answer, float]] = {}
         self.final: dict[Key, Answer] = {}
@@ -43,10 +45,10 @@ class _Watcher:
 
     def saw(self, event: Event, effects: list[Effect], now: float) -> None:
         match event:
-            case Asked() if not event.restored and not event.question.audit:
+            case Asked() if not event.restored and not event.question.audit and event.question.task == self._task:
                 self.asked.setdefault(event.question.key, now)
             case LadderInstalled():
-                self.ladders.append(event.ladder)
+                self.ladders[event.ladder.task] = event.ladder
             case Predicted():
                 self._predicted(event)
             case Answered() if event.answer.prediction is not None:
@@ -65,7 +67,7 @@ class _Watcher:
             self.spent[place] = (event.ms / each, event.joules / each, event.energy)
             if isinstance(result, ClassScores):
                 self.said[place] = result
-            elif not isinstance(result, BadSample):
+            elif run.task == self._task and not isinstance(result, BadSample):
                 raise _only_classes(type(result))
 
     def _replied(self, answer: Answer, now: float) -> None:
@@ -78,8 +80,8 @@ def _only_classes(kind: type[Prediction]) -> SettingsError:
     return SettingsError("data", [f"found a journal of {kind.__name__}, expected one of class scores"])
 
 
-def live_again(table: JournalOf) -> Lived:
-    """`StorageError` for what is no journal, or doesn't begin where the agent began."""
+def live_again(table: JournalOf, task: str) -> Lived:
+    """Of one task of the device. `StorageError` for what is no journal, or doesn't begin where the agent began."""
     if not (table.path.exists() or previous(table.path).exists()):
         raise SettingsError(str(table.path), ["found nothing, expected a journal: the [journal] path of an agent"])
     journal = read_journal(table.path)
@@ -88,7 +90,7 @@ def live_again(table: JournalOf) -> Lived:
             f"{table.path}: its beginning was overwritten, so it can't be gone through again; "
             "journal.max_bytes in the agent's settings makes it keep more"
         )
-    watcher = _Watcher()
+    watcher = _Watcher(task)
     try:
         for now, event, effects in replayed(rebuilt(journal.header, table.path), journal):
             watcher.saw(event, effects, now)
@@ -103,10 +105,13 @@ def live_again(table: JournalOf) -> Lived:
     ended = [key for key in watcher.asked if key in watcher.final]
     if len(ended) < len(watcher.asked):
         notes.append(f"{len(watcher.asked) - len(ended)} questions had no final answer yet: they are left out")
+    if watcher.ladders and task not in watcher.ladders:
+        there = ", ".join(sorted(watcher.ladders))
+        raise SettingsError(str(table.path), [f"found the tasks {there}, expected {task}, which the release is for"])
     if not ended or not watcher.ladders:
-        raise SettingsError(str(table.path), ["found no question that has ended, expected some"])
+        raise SettingsError(str(table.path), [f"found no question of task {task} that has ended, expected some"])
     return Lived(
-        watcher.ladders[-1],
+        watcher.ladders[task],
         [_told(watcher, key) for key in ended],
         watcher.said,
         watcher.spent,

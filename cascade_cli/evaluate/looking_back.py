@@ -42,8 +42,9 @@ class Lifetime(NamedTuple):
 
 
 def look_back(settings: Evaluation, table: JournalOf) -> Lifetime:
-    lived = live_again(table)
-    wanted = _gates(settings.release, lived.ladder)
+    release = open_release(settings.release, "edge")
+    lived = live_again(table, release.manifest.task)
+    wanted = _gates(settings.release, release.ladder, lived.ladder)
     labels = _labels(table.labels, lived)
     was = gathered(AS_IT_WAS, lived.told, labels, right_by(settings.within))
     recordings = _recordings(lived, labels, was)
@@ -62,9 +63,8 @@ def look_back(settings: Evaluation, table: JournalOf) -> Lifetime:
     )
 
 
-def _gates(release: Path, ladder: Ladder) -> list[GateSpec]:
+def _gates(release: Path, opened: Ladder, ladder: Ladder) -> list[GateSpec]:
     """Those of the release for the stages of the journal; the hop above answers whatever reaches it."""
-    opened = open_release(release, "edge").ladder
     there = {(stage.name, stage.model): stage.gate for stage in opened.stages}
     unknown = [stage.name for stage in ladder.stages if (stage.name, stage.model) not in there]
     if unknown or len(opened.stages) != len(ladder.stages):

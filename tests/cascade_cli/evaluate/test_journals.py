@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
 from cascade.adapters.bundle_folder import open_release, write_release
 from cascade.adapters.journal_writer import JournalWriter
+from cascade.adapters.scripted_release import write_scripted_release
+from cascade.adapters.settings_file import settings_from
 from cascade.adapters.world.models import ReleaseModels
 from cascade.release.bundle import StageGate
 from cascade.release.ladder import GateSpec
@@ -17,6 +22,8 @@ from cascade_cli.evaluate.in_memory import InMemory
 from cascade_cli.evaluate.replayed import decisions_digest
 from cascade_cli.evaluate.samples import open_data
 from cascade_cli.evaluate.systems import systems_of
+from edge_agent import EdgeAgent
+from edge_agent.settings import EdgeSettings
 
 
 @pytest.fixture
@@ -92,12 +99,50 @@ def test_without_labels_accuracy_is_unknown_and_the_rest_is_not(lived, evaluate,
 
 
 def test_a_journal_of_other_models_says_nothing_of_this_release(lived, evaluate, folder):
-    from cascade.adapters.scripted_release import write_scripted_release
-
     write_scripted_release(folder / "release", faults={"edge": {"delay_ms": 0.001}})
     refused = evaluate()
     assert refused.code == exit_codes.WRONG
     assert "other models than those of the journal" in refused.err
+
+
+@pytest.fixture
+async def two_tasks(folder):
+    """The journal of a device that has another task beside the one of the release."""
+    write_scripted_release(folder / "other", "other")
+    np.savez(folder / "few.npz", x=np.full((5, 6), 0.5, np.float32))
+    sensors = {"task": folder / "samples.npz", "other": folder / "few.npz"}
+    document = {
+        "device": {"name": "barn.cam1", "state_dir": str(folder / "state")},
+        "tasks": [
+            {"name": "task", "release": str(folder / "release")},
+            {"name": "other", "release": str(folder / "other")},
+        ],
+        "streams": [
+            {"name": task, "task": task, "durability": "memory", "sensor": {"kind": "replay", "path": str(path)}}
+            for task, path in sensors.items()
+        ],
+        "journal": {"path": str(folder / "device.journal")},
+    }
+    settings = settings_from(document, EdgeSettings, "edge.toml", folder)
+    async with EdgeAgent.from_settings(settings, out=io.BytesIO()) as agent, asyncio.timeout(20):
+        await agent.run_until(asyncio.Event())
+
+
+@pytest.mark.parametrize(("release", "task", "questions"), [("release", "task", 160), ("other", "other", 5)])
+async def test_of_a_device_with_two_tasks_those_of_the_release_are_looked_at(
+    two_tasks, evaluate, folder, release, task, questions
+):
+    table = '{ kind = "journal", path = "device.journal" }'
+    (folder / "evaluate.toml").write_text(f'release = "{release}"\ndata = {table}\n')
+    found = evaluate()
+    assert (found["task"], found["samples"]) == (task, questions)
+
+
+async def test_a_journal_without_the_task_of_the_release_says_which_it_has(two_tasks, evaluate, folder):
+    write_scripted_release(folder / "third", "third")
+    table = '{ kind = "journal", path = "device.journal" }'
+    (folder / "evaluate.toml").write_text(f'release = "third"\ndata = {table}\n')
+    assert "found the tasks other, task, expected third" in evaluate().err
 
 
 def test_labels_of_other_questions_are_refused(lived, evaluate, folder):
