@@ -25,6 +25,8 @@ class Lived(NamedTuple):
     spent: dict[tuple[str, Key], tuple[float, float, Energy]]
     """Milliseconds, joules, and where those come from."""
     above: dict[Key, Answer]
+    entered: dict[Key, str]
+    """The stage at which a question entered that did not come to the first: a watch had looked at it with that."""
     notes: tuple[str, ...]
 
 
@@ -41,12 +43,15 @@ class _Watcher:
         self.said: dict[tuple[str, Key], ClassScores] = {}
         self.spent: dict[tuple[str, Key], tuple[float, float, Energy]] = {}
         self.above: dict[Key, Answer] = {}
+        self.entered: dict[Key, str] = {}
         self._runs: dict[int, RunStage] = {}
 
     def saw(self, event: Event, effects: list[Effect], now: float) -> None:
         match event:
             case Asked() if not event.restored and not event.question.audit and event.question.task == self._task:
                 self.asked.setdefault(event.question.key, now)
+                if event.question.stage:
+                    self.entered[event.question.key] = event.question.stage
             case LadderInstalled():
                 self.ladders[event.ladder.task] = event.ladder
             case Predicted():
@@ -116,6 +121,7 @@ def live_again(table: JournalOf, task: str) -> Lived:
         watcher.said,
         watcher.spent,
         watcher.above,
+        watcher.entered,
         tuple(notes),
     )
 

@@ -119,9 +119,12 @@ def _recordings(lived: Lived, labels: list[str], was: Replayed) -> Recordings:
 def _stage(stage: LadderStage, keys: list[Key], lived: Lived) -> StageRecord:
     width = max(1, len(stage.labels))
     said = [lived.said.get((stage.name, key)) for key in keys]
-    spent = [lived.spent.get((stage.name, key)) for key in keys]
+    names = [each.name for each in lived.ladder.stages]
+    later = names[names.index(stage.name) + 1 :]
+    passed = (0.0, 0.0, Energy.ESTIMATED)  # it was not asked, said nothing, and the question went on
+    spent = [lived.spent.get((stage.name, key), passed if lived.entered.get(key) in later else None) for key in keys]
     rows = [each.scores if each is not None and len(each.scores) == width else (np.nan,) * width for each in said]
-    energies = {each[2] for each in spent if each is not None}
+    energies = {each[2] for each in spent if each is not None and each is not passed}
     return StageRecord(
         tier="edge",
         name=stage.name,
@@ -133,7 +136,7 @@ def _stage(stage: LadderStage, keys: list[Key], lived: Lived) -> StageRecord:
         cues=_cues(stage, said),
         ran=np.array([each is not None for each in spent]),
         ms=np.array([each[0] if each else np.nan for each in spent]),
-        joules=np.array([each[1] if each else np.nan for each in spent]),
+        joules=np.array([each[1] if each and each[2] is not Energy.UNKNOWN else np.nan for each in spent]),
         energy=str(energies.pop()) if len(energies) == 1 else str(Energy.UNKNOWN),
         calibrated=True,
     )

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from cascade.adapters.bundle_folder import open_release, write_release
+from cascade.adapters.bundle_folder import open_release, write_bundle, write_release
 from cascade.adapters.journal_writer import JournalWriter
 from cascade.adapters.scripted_release import write_scripted_release
 from cascade.adapters.settings_file import settings_from
 from cascade.adapters.world.models import ReleaseModels
-from cascade.release.bundle import StageGate
+from cascade.release.bundle import BundleManifest, InputSpec, OutputSpec, StageGate, StageSpec
 from cascade.release.ladder import GateSpec
 from cascade_cli import exit_codes
 from cascade_cli.evaluate.in_memory import InMemory
@@ -143,6 +143,37 @@ async def test_a_journal_without_the_task_of_the_release_says_which_it_has(two_t
     table = '{ kind = "journal", path = "device.journal" }'
     (folder / "evaluate.toml").write_text(f'release = "third"\ndata = {table}\n')
     assert "found the tasks other, task, expected third" in evaluate().err
+
+
+async def test_what_the_first_stage_woke_was_not_asked_of_it_and_is_known(evaluate, folder):
+    stages = tuple(
+        StageSpec(
+            name=name, file="model.json", format="scripted", inputs=(InputSpec(tensor="x", shape=(6,)),),
+            output=OutputSpec(kind="classes"), labels=("no", "yes"),
+        )
+        for name in ("wakes", "verifies")
+    )  # fmt: skip
+    edge = BundleManifest(format=1, name="e", task="task", tier="edge", stages=stages, files={})
+    script = {"script": "fixed", "inputs": {"x": [6]}, "outputs": {"y": [2]}, "values": {"y": [0.1, 0.9]}}
+    write_bundle(folder / "woken" / "edge", edge, {"model.json": msgspec.json.encode(script)})
+    gates = [StageGate(tier="edge", stage=each.name, gate=GateSpec("confidence", 0.5)) for each in stages]
+    write_release(folder / "woken", "woken", "task", gates)
+    sensor = {"kind": "replay", "path": str(folder / "samples.npz"), "limit": 9}
+    watch = {"wake_task": "task"}
+    document = {
+        "device": {"name": "barn.mic1", "state_dir": str(folder / "state")},
+        "tasks": [{"name": "task", "release": str(folder / "woken")}],
+        "streams": [{"name": "mic", "task": "task", "durability": "memory", "sensor": sensor, "watch": watch}],
+        "journal": {"path": str(folder / "device.journal")},
+    }
+    settings = settings_from(document, EdgeSettings, "edge.toml", folder)
+    async with EdgeAgent.from_settings(settings, out=io.BytesIO()) as agent, asyncio.timeout(20):
+        await agent.run_until(asyncio.Event())
+    (folder / "evaluate.toml").write_text('release = "woken"\ndata = { kind = "journal", path = "device.journal" }\n')
+    found = evaluate()
+    same = found["systems"]["these thresholds"]
+    assert (found["samples"], list(same["answered_by"])) == (9, ["edge/verifies"])
+    assert same["device_joules_per_question"] == found["systems"]["as it was"]["device_joules_per_question"]
 
 
 def test_labels_of_other_questions_are_refused(lived, evaluate, folder):
