@@ -123,6 +123,14 @@ class Vigil:
         elif self._drift.note(confidence, prediction.cues):
             self._look(self._drift.drifted())
 
+    def entered_later(self) -> None:
+        """A question that never came to the first stage: a watch had looked at it with that, or it brought hidden
+        features. It shows nothing of what that stage says, and brings the thresholds on their way all the same."""
+        self._noted += 1
+        if self._noted >= BLOCK:
+            self._noted = 0
+            self._step()
+
     def audited(self, record: RecordAudit) -> None:
         """What was settled here was asked above as well. One that could not be compared shows nothing."""
         if self._audits is None or record.agreed is None:
@@ -154,15 +162,18 @@ class Vigil:
                 self._doubt(doubt, self._care.calm)
             elif doubt in self.doubts:
                 self._pass(doubt, BLOCK)
+        self._step()
+        self._blocks += 1
+        if self._drift is not None and self._blocks % SHOWN_EVERY == 0:
+            self._out.append(RecordDistances(self.task, self._drift.distances()))
+
+    def _step(self) -> None:
         if self.standing is Standing.CAREFUL:
             self._move(min(1.0, self.caution + self._care.step))
         elif self.standing is Standing.EASING:
             self._move(max(0.0, self.caution - self._care.ease))
             if not self.caution:
                 self._turn(Sign.EASED)
-        self._blocks += 1
-        if self._drift is not None and self._blocks % SHOWN_EVERY == 0:
-            self._out.append(RecordDistances(self.task, self._drift.distances()))
 
     def _doubt(self, doubt: str, calm: int) -> None:
         is_new = doubt not in self.doubts

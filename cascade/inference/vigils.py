@@ -14,20 +14,21 @@ class Vigils:
 
     def __init__(self, out: list[Effect]) -> None:
         self._out = out
-        self._first: dict[str, Rung] = {}
+        self._watched: dict[str, list[Rung]] = {}
         self.by_task: dict[str, Vigil] = {}
 
     def install(self, ladder: Ladder, rungs: list[Rung]) -> None:
         """What the ladder before had found out was about other thresholds: it stays as it is."""
-        before = self._first.pop(ladder.task, None)
-        if before is not None:
-            before.vigil = None
+        for rung in self._watched.pop(ladder.task, []):
+            rung.vigil = rung.vigil_below = None
         vigil = self.by_task.get(ladder.task)
         if vigil is None:
             vigil = self.by_task[ladder.task] = Vigil(ladder.task, self._out)
         if vigil.install(ladder, [rung.gate for rung in rungs]) and rungs:
-            self._first[ladder.task] = rungs[0]
+            self._watched[ladder.task] = rungs
             rungs[0].vigil = vigil
+            for rung in rungs[1:]:
+                rung.vigil_below = vigil
 
     def heard(self, answer: Answer) -> None:
         vigil = self.by_task.get(answer.task)

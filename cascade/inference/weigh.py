@@ -34,6 +34,8 @@ class Rung:
         """The segment below whose hidden features it all goes back to; empty: the input."""
         self.vigil: Vigil | None = None
         """Of the first stage of a present ladder whose thresholds are guaranteed: who watches that."""
+        self.vigil_below: Vigil | None = None
+        """Of its other stages: some questions enter there, and never come to the first."""
         self.takes_s = 0.0
         """How long a run takes: believed at once when it took longer, slowly when it took less."""
 
@@ -167,6 +169,8 @@ class Ladders:
         decision = rung.gate.decide(prediction)
         if rung.vigil is not None and not waiting.question.audit:
             rung.vigil.note(decision.confidence, prediction)
+        elif rung.vigil_below is not None and not waiting.steps and not waiting.question.audit:
+            rung.vigil_below.entered_later()
         if decision.reason == "unreadable":
             return decision
         waiting.guess = Guess(prediction, label_of(rung.stage, prediction), self._tier)

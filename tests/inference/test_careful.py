@@ -101,6 +101,22 @@ def test_another_model_above_makes_it_careful_at_once(guarded):
     assert hop.told()[-1] == ("careful", ("other_model_above",))
 
 
+def test_who_never_comes_to_the_first_stage_is_asked_about_more_carefully_too(bench, make_stage, class_scores):
+    """As what a watch's model woke: the next stage verifies."""
+    hop = bench(uplink=PATIENT)
+    stages = make_stage(name="wakes", threshold=0.8, reference=reference()), make_stage(name="verifies", threshold=0.8)
+    hop.happen(LadderInstalled(Ladder(task="kws", release="r1", stages=stages, care=CARE, models_above=(MODEL,))))
+    step = Step(node="site", tier="fog", stage="large", model=OTHER, verdict=Verdict.ANSWER, reason="sure")
+    cautions = []
+    for number in range(80):
+        hop.ask(f"q{number}", stage="verifies")
+        hop.predict(class_scores(1, 0.5))
+        hop.happen(Answered(hop.answer_above(f"q{number}", trail=(step,))))
+        cautions.append(hop.hop.vigils.by_task["kws"].caution)
+    assert [cautions.index(each) for each in (0.25, 0.5, 0.75, 1.0)] == [15, 31, 47, 63]
+    assert hop.hop.vigils.by_task["kws"].doubts.keys() == {"other_model_above"}
+
+
 def test_an_answer_to_another_release_says_nothing_of_this_one(guarded):
     hop = guarded()
     hop.ask(0.5)
