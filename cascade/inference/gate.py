@@ -32,6 +32,8 @@ class Measure(Protocol):
     def of(self, prediction: Prediction) -> float: ...
 
 
+LEAST = 1e-9
+"""Of doubt: where a threshold allows none at all, who is careful allows less than that."""
 UNREADABLE = Decision(Verdict.CLIMB, "unreadable")
 ANSWER = Verdict.ANSWER
 
@@ -90,9 +92,9 @@ class Gate:
         if usual is None or less_doubt <= 1.0:
             self.threshold = usual
         elif self.measure.sure_below:
-            self.threshold = usual / less_doubt if usual > 0.0 else usual * less_doubt
+            self.threshold = usual / less_doubt if usual > 0.0 else (usual or -LEAST) * less_doubt
         else:
-            self.threshold = max(usual, 1.0 - (1.0 - usual) / less_doubt)
+            self.threshold = max(usual, 1.0 - (1.0 - usual) / less_doubt) if usual < 1.0 else 1.0 + LEAST
 
     def as_usual(self, prediction: Prediction) -> Decision:
         """What it would say if it were not careful."""

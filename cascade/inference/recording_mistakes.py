@@ -41,6 +41,8 @@ def recording_mistakes(recordings: Recordings, repeated: str) -> list[str]:
     if len(set(names)) != len(names):
         mistakes.append("two stages of one tier have one name")
     for stage in recordings.stages:
+        if len(stage.joules) and float(np.nanmin(stage.joules, initial=0.0)) < 0.0:
+            mistakes.append(f"stage {stage.name} of {stage.tier}: joules below 0")
         mistakes += [f"stage {stage.name} of {stage.tier}: {mistake}" for mistake in _stage_mistakes(stage, samples)]
     return mistakes
 

@@ -64,6 +64,11 @@ def ask_topic(device: str) -> str:
     return up_topic(device, ASK)
 
 
+def published_bytes(topic: str, payload_bytes: int, *, expires: bool) -> int:
+    """Of the whole packet that carries a message, within two."""
+    return len(topic) + payload_bytes + 9 + (5 if expires else 0)
+
+
 def answer_topic(device: str) -> str:
     """Where a device hears the answers."""
     return down_topic(device, ANSWER)

@@ -85,6 +85,9 @@ def check_same(opened: Opened, recordings: Recordings) -> None:
     ]
     if others:
         raise BadRecording(f"{_listed(others)} of the release: other bytes than those recorded; record them again")
+    for stage, (manifest, spec) in zip(recordings.stages, _stages(opened.parts), strict=True):
+        if (stage.labels, stage.root) != (spec.labels, roots_of(manifest.stages)[spec.name]):
+            raise BadRecording(f"{stage.tier}/{stage.name}: recorded with other labels or roots; record it again")
 
 
 def adopt(opened: Opened, recordings: Recordings, outcome: Outcome, plan: Plan) -> str:

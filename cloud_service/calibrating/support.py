@@ -39,6 +39,16 @@ def unsupported(
         mistakes.append(f"the top of the ladder said nothing that can be read of {mute:.0%} of the samples")
     if len(recordings.stages) < 2:
         mistakes.append("a ladder of one stage has nobody above to be compared with")
+    return mistakes + _not_run(recordings)
+
+
+def _not_run(recordings: Recordings) -> list[str]:
+    """Of what a stage was never asked nobody knows what it costs to leave it there."""
+    mistakes = []
+    for stage, comes in zip(recordings.stages, recordings.crossings.comes, strict=True):
+        missing = int((~stage.ran if comes is None else comes & ~stage.ran).sum())
+        if missing:
+            mistakes.append(f"{stage.tier}/{stage.name} was not run on {missing} of the samples: record them again")
     return mistakes
 
 

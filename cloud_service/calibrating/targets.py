@@ -25,9 +25,13 @@ from cascade.errors import SettingsError
 from cascade.inference.crossings import sent_in_vain
 from cascade.inference.recordings import Recordings, said_labels
 from cascade.inference.scoring import Scored, top_alone
+from cascade.wire.topics import ask_topic, published_bytes
 from cloud_service.calibrating.p_values import betting_p, binomial_p, paired_p
 
 Array = npt.NDArray[Any]
+
+PACKET_BYTES = published_bytes(ask_topic("site.device"), 0, expires=True)
+"""What the packet takes beside the message in it, for a device whose name is as long as that of recorded questions."""
 
 USUAL_CONFIDENCE = 0.9
 
@@ -169,18 +173,25 @@ class Losses:
 
     def sent(self, target: Target, scored: Scored) -> Counted:
         rate = self._circumstances.questions_per_minute or 0.0
-        most = self._recordings.max_input_bytes * rate
-        return Counted(scored.device_bytes * rate, 0.0, most, target.bound)
+        sent, most = self._packets(scored)
+        return Counted(sent * rate, 0.0, most * rate, target.bound)
 
     def joules(self, target: Target, scored: Scored) -> Counted:
         """A stage's joules are taken as their mean: how much one run of a model takes is no matter of its input."""
         per_byte, lowest = self._circumstances.joules_per_byte, self._recordings.stages[0].tier
-        spent, most = scored.device_bytes * per_byte, self._recordings.max_input_bytes * per_byte
+        sent, most_sent = self._packets(scored)
+        spent, most = sent * per_byte, most_sent * per_byte
         for number, stage in enumerate(self._recordings.stages):
             if stage.tier == lowest:
                 each = float(np.nanmean(stage.joules[stage.ran])) if stage.ran.any() else 0.0
                 spent, most = spent + scored.reached[number] * each, most + each
         return Counted(spent, 0.0, most, target.bound)
+
+    def _packets(self, scored: Scored) -> tuple[Array, int]:
+        """What leaves the device for each sample, and at most: a message is recorded without its packet's head, and one
+        question alone has one of its own."""
+        head = PACKET_BYTES if self._recordings.stages[0].tier == "edge" else 0
+        return scored.device_bytes + head * (scored.device_bytes > 0), self._recordings.max_input_bytes + head
 
     def _rows(self, target: Target) -> Array:
         if not target.label:

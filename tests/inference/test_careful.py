@@ -17,7 +17,7 @@ from cascade.inference.events import Answered, LadderInstalled
 from cascade.inference.gate import Gate
 from cascade.inference.references import shape_of
 from cascade.inference.uplink import UplinkSettings
-from cascade.messages import Estimate, Outcome, Step, Verdict
+from cascade.messages import ClassScores, Estimate, Outcome, Step, Verdict
 from cascade.release.ladder import Care, GateSpec, Ladder, LadderStage
 from cascade.release.reference import Reference
 
@@ -286,6 +286,15 @@ def test_ten_times_less_doubt_is_that_for_every_gate(gate, kind, usual, careful)
     assert made.threshold == (pytest.approx(careful) if careful is not None else None)
     made.be_careful(1.0)
     assert made.threshold == usual
+
+
+@pytest.mark.parametrize(("gate", "usual", "surest"), [("confidence", 1.0, (1.0, 0.0)), ("entropy", 0.0, (1.0, 0.0))])
+def test_where_no_doubt_is_allowed_the_careful_ask_about_all(gate, usual, surest):
+    made = Gate(LadderStage(name="s", kind="classes", gate=GateSpec(gate, usual)))
+    assert made.decide(ClassScores(surest)).verdict is Verdict.ANSWER
+    made.be_careful(2.0)
+    assert made.decide(ClassScores(surest)).reason == "careful"
+    assert made.as_usual(ClassScores(surest)).reason == "sure"
 
 
 def test_a_careful_gate_says_as_usual_what_the_release_would_say():

@@ -27,6 +27,7 @@ from cascade.adapters.transports.mqtt_messages import Heard
 from cascade.adapters.transports.mqtt_settings import MqttSettings, check_files, password, tls_context
 from cascade.adapters.transports.mqtt_socket import Refused, dial
 from cascade.errors import LinkError
+from cascade.wire.topics import published_bytes
 
 QUICK_ENDS_OF_A_TWIN = 3
 """mosquitto 2.0 hangs up on the older of two twins without a word: so many quick ends in a row look like one."""
@@ -136,7 +137,7 @@ class MqttSession:
         self._send_queued(self._connection)
         if not more:
             self._connection.flush_soon()
-        return len(topic) + len(payload) + 9 + (5 if expiry_s else 0)
+        return published_bytes(topic, len(payload), expires=expiry_s > 0)
 
     def flush(self) -> None:
         """At once, and not with the rest of this turn of the loop."""

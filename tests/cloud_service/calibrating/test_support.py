@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,15 @@ def test_of_a_top_without_words_agreement_is_promised(what, rng):
     make, gate = WORDLESS[what]
     found = promised(recorded(make("edge", rng), make("cloud", rng)), DISAGREEMENT, gate)
     assert (found.scored.answered_by == 0).any()
+
+
+def test_a_stage_that_was_not_run_on_some_samples_supports_nothing(rng):
+    label = rng.integers(0, 2, SAMPLES)
+    words = ("normal", "anomaly")
+    below, above = anomalies("edge", rng, label), anomalies("cloud", rng, label)
+    some = replace(below, ran=np.arange(SAMPLES) >= 7)
+    with pytest.raises(CannotPromise, match="edge/edge was not run on 7 of the samples"):
+        promised(recorded(some, above, words, label), WORSE)
 
 
 def test_anomalies_are_judged_by_their_words(rng):

@@ -11,6 +11,7 @@ from cascade.errors import SettingsError
 from cascade.inference.scoring import climb, weighed
 from cloud_service.calibrating.guarantee import all_climb
 from cloud_service.calibrating.targets import (
+    PACKET_BYTES,
     Circumstances,
     Losses,
     Target,
@@ -110,16 +111,23 @@ def test_costs_weigh_what_is_wrong_by_its_class(plain, problems):
 
 def test_bytes_and_joules_count_the_device_alone(plain, problems):
     losses, scored = losses_of(plain(100), problems, 2.0, questions_per_minute=10.0, joules_per_byte=1e-6)
-    assert losses.counted(Target("bytes", 1.0), scored).mean == pytest.approx(10 * problems.BYTES)
-    assert losses.counted(Target("joules", 1.0), scored).mean == pytest.approx(0.001 + problems.BYTES * 1e-6)
+    packet = problems.BYTES + PACKET_BYTES
+    assert losses.counted(Target("bytes", 1.0), scored).mean == pytest.approx(10 * packet)
+    assert losses.counted(Target("joules", 1.0), scored).mean == pytest.approx(0.001 + packet * 1e-6)
+
+
+def test_what_stays_below_takes_no_packet(plain, problems):
+    losses, scored = losses_of(plain(100), problems, 0.0, questions_per_minute=10.0)
+    assert losses.counted(Target("bytes", 1.0), scored).mean == 0.0
 
 
 def test_what_a_message_may_take_bounds_budgets_and_not_the_largest_that_was_seen(plain, problems):
     """A bet is only fair where the bound owes nothing to what was drawn."""
     taken = replace(plain(100), max_input_bytes=3 * problems.BYTES)
     losses, scored = losses_of(taken, problems, 2.0, questions_per_minute=10.0, joules_per_byte=1e-6)
-    assert losses.counted(Target("bytes", 1.0), scored).high == pytest.approx(30 * problems.BYTES)
-    assert losses.counted(Target("joules", 1.0), scored).high == pytest.approx(0.001 + 3e-6 * problems.BYTES)
+    packet = 3 * problems.BYTES + PACKET_BYTES
+    assert losses.counted(Target("bytes", 1.0), scored).high == pytest.approx(10 * packet)
+    assert losses.counted(Target("joules", 1.0), scored).high == pytest.approx(0.001 + 1e-6 * packet)
 
 
 def test_what_was_never_recorded_counts_as_wrong(plain, problems):
