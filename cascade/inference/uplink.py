@@ -101,7 +101,8 @@ class Uplink:
             if key in self._asks:
                 self._enqueue(key, self._asks[key])
         chosen: list[Key] = []
-        while self._queue and len(self._in_flight) < self.settings.in_flight and not self.blocked(now):
+        # In this order: while anybody waits, a breaker that has cooled must be noticed, or it would be woken for again.
+        while self._queue and not self.blocked(now) and len(self._in_flight) < self.settings.in_flight:
             _, _, key = heappop(self._queue)
             ask = self._asks.get(key)
             if ask is None or not ask.wanted or key in self._in_flight:

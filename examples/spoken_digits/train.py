@@ -145,11 +145,11 @@ def write(folder: Path, clips: Clips, without: str = "", known_above: bool = Fal
         "edge": (stage("coarse", below, (COARSE, flat), labels, cues=cues), below.model),
         "cloud": (stage("fine", above, (FINE,), labels), above.model),
     }
-    gates, made_from = [], ("FSDD", *(each.file.name for each in found.values()))
+    gates, ears_of = [], {"edge": (), "cloud": tuple(each.file.name for each in found.values())}
     for tier, (spec, model) in stages.items():
         manifest = BundleManifest(
             format=1, name=f"spoken-digits-{tier}", task="spoken-digit", tier=tier, stages=(spec,), files={},
-            lineage=Lineage(made_by="examples/spoken_digits/train.py", made_from=made_from),
+            lineage=Lineage(made_by="examples/spoken_digits/train.py", made_from=("FSDD", *ears_of[tier])),
         )  # fmt: skip
         write_bundle(folder / "release" / tier, manifest, {"model.onnx": model})
         gate = GateSpec("confidence", UNTIL_CALIBRATED) if tier == "edge" else GateSpec("always")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cascade.inference.audit import Dice
 from cascade.inference.budget import Allowance
 from cascade.inference.effects import AskAbove, Keep, Park, RecordAudit, RecordDecision, Remember, Reply, RunStage
 from cascade.inference.events import (
@@ -18,8 +19,8 @@ from cascade.inference.events import (
     Sent,
     Unsendable,
 )
-from cascade.inference.uplink import UplinkSettings
-from cascade.messages import Outcome, Verdict
+from cascade.inference.uplink import Uplink, UplinkSettings
+from cascade.messages import Key, Outcome, Verdict
 
 PATIENT = UplinkSettings(answer_within_s=5.0, ask_again_s=2.0, reserve_ms=20.0)
 
@@ -165,6 +166,23 @@ def test_the_first_question_after_a_pause_is_the_probe(bench, make_stage, class_
     hop.tick(3.0)
     hop.ask("probe")
     assert the_only(hop.predict(class_scores(2, 0.5)), AskAbove)
+
+
+def test_a_breaker_that_cools_while_its_probe_is_out_is_woken_for_once():
+    """A late refusal of another opens it again, with the only place taken. It spun until the probe came back."""
+    uplink = Uplink(UplinkSettings(in_flight=1, failures_to_open=1, cool_s=1.0), Dice(b"", "site.dev"))
+    uplink.up = True
+    first, probe, waiting = (Key("site.dev", name, b"") for name in ("first", "probe", "waiting"))
+    uplink.want(first, 5, 10)
+    assert uplink.next_asks(0.0) == [first]
+    uplink.refused(first, 0.0)
+    uplink.want(probe, 5, 10)
+    assert uplink.next_asks(1.5) == [probe]
+    uplink.refused(first, 1.5)
+    uplink.want(waiting, 5, 10)
+    assert uplink.wakes_at(2.0) == 3.5
+    assert uplink.next_asks(3.5) == []
+    assert uplink.wakes_at(3.5) is None
 
 
 def test_an_overloaded_hop_above_is_left_alone(climbing, the_only):
